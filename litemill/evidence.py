@@ -1,0 +1,189 @@
+"""What was found out: manifests and evidence as data, the contract between steps (JSON in and out).
+
+Fields are added, never renamed: files written by an older version stay readable.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["ok", "failed"]
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+class Evidence(BaseModel):
+    """Base of all evidence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+
+
+class Estimate(BaseModel):
+    """A value with the bounds of its 95 % confidence interval, in the value's own unit."""
+
+    value: float
+    ci: tuple[float, float]
+
+
+class TensorInfo(BaseModel):
+    """An input or output tensor. `shape` has −1 for a dimension that is free; scale 0 means not quantized."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+class SplitInfo(BaseModel):
+    """One split of a data set on disk; sha256 of its `x.npy` and `y.npy`."""
+
+    samples: int
+    x_sha256: str
+    y_sha256: str
+    class_counts: list[int] = Field(default_factory=list)
+
+
+class DatasetManifest(Evidence):
+    """`dataset.json`: where the samples came from and what was done to them."""
+
+    kind: str
+    uri: str
+    source_sha256: str
+    input_shape: list[int]
+    dtype: str
+    classes: int
+    preprocessing: dict[str, Any]
+    seed: int
+    value_range: tuple[float, float] = Field(description="smallest and largest input value of the calibration split")
+    splits: dict[str, SplitInfo]
+    warnings: list[str] = Field(default_factory=list)
+
+
+class StepRecord(BaseModel):
+    """A train-aware step that was done: what was asked, and what the weights and the training show."""
+
+    step: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
+
+
+class ModelManifest(Evidence):
+    """`model.json`: a source or compressed model. A failed step leaves `status` failed, its reason and no model."""
+
+    status: Status = "ok"
+    reason: str = ""
+    origin: str
+    origin_sha256: str
+    sha256: str = Field("", description="of the SavedModel's graph and weights")
+    data_sha256: str = Field("", description="of the train split a compressed model was trained on")
+    inputs: list[TensorInfo] = Field(default_factory=list)
+    outputs: list[TensorInfo] = Field(default_factory=list)
+    parameters: int = 0
+    steps: list[StepRecord] = Field(default_factory=list)
+
+
+class WeightInfo(BaseModel):
+    """A constant tensor as it stands in the `.tflite`."""
+
+    name: str
+    op: str = Field(description="type of the op that reads it")
+    shape: list[int]
+    dtype: str
+    sparsity: float = Field(description="fraction of elements that are zero (equal to the zero point where quantized)")
+    distinct: int = Field(description="number of distinct stored values")
+
+
+class GraphReport(BaseModel):
+    """What the flatbuffer holds."""
+
+    ops: dict[str, int] = Field(description="number of ops by type")
+    fused_activations: dict[str, int] = Field(default_factory=dict)
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    weights: list[WeightInfo] = Field(default_factory=list)
+    sparsity: float = Field(description="fraction of zeros over all weights of two or more dimensions")
+
+
+class VariantManifest(Evidence):
+    """`variant.json`: a `.tflite` and where it came from, or the reason there is none."""
+
+    recipe: str
+    steps: list[str]
+    scheme: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    status: Status = "ok"
+    reason: str = ""
+    model_sha256: str = ""
+    data_sha256: str = Field("", description="of the calibration split; empty where the scheme needs none")
+    calibration_samples: int = 0
+    train_steps: list[StepRecord] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+    seed: int = 0
+    sha256: str = ""
+    size_bytes: int = 0
+    gzip_bytes: int = 0
+    zstd_bytes: int = 0
+    graph: GraphReport | None = None
+    seconds: float = 0.0
+
+
+class Evaluation(Evidence):
+    """`evaluation.json`; the outcome for each test sample is in `samples.npz` beside it (`outcome`, `prediction`)."""
+
+    recipe: str
+    status: Status = "ok"
+    reason: str = ""
+    sha256: str = Field("", description="of the .tflite that was evaluated")
+    data_sha256: str = ""
+    metric: str = "top1"
+    higher_is_better: bool = True
+    kernels: str = Field("xnnpack", description="kernel set the outputs come from")
+    samples: int = 0
+    value: float = 0.0
+    drop: Estimate | None = Field(None, description="loss against the baseline on the same samples; positive is worse")
+    agreement: float | None = Field(None, description="fraction of samples with the baseline's prediction")
+    per_class: list[float] = Field(default_factory=list)
+    confusion: list[list[int]] = Field(default_factory=list, description="rows true, columns predicted")
+
+
+class Parity(BaseModel):
+    """Outputs on a target against the reference for its kernel set, on the same real samples."""
+
+    reference: str
+    samples: int
+    max_error: float = Field(description="largest absolute difference relative to the spread of the reference outputs")
+    agreement: float = Field(description="fraction of samples with the same largest output")
+    ok: bool
+
+
+class Measurement(Evidence):
+    """`measurement.json`: one variant on one target."""
+
+    recipe: str
+    target: str
+    status: Status = "ok"
+    reason: str = ""
+    kind: Literal["measured", "estimated", "emulated"] = "measured"
+    sha256: str = ""
+    requested_accelerator: str = ""
+    actual_accelerator: str = ""
+    delegated_fraction: float | None = Field(None, description="share of ops the accelerator took")
+    runs: int = 0
+    latency_ms: dict[str, float] = Field(default_factory=dict, description="p50, p90 and, with 2,000 samples, p99")
+    latency_ci_ms: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    init_ms: float | None = None
+    first_inference_ms: float | None = None
+    ratio_to_float32: Estimate | None = Field(None, description="p50 over the interleaved float32 baseline's p50")
+    comparison: str = Field("", description="faster, slower or no difference shown, against float32")
+    peak_memory_bytes: int | None = None
+    arena_bytes: int | None = None
+    realised_bytes: int | None = Field(None, description="the size the target stores")
+    parity: Parity | None = None
+    device: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict, description="what only this kind of target reports")

@@ -1,0 +1,20 @@
+"""Names of the files a step leaves: the on-disk contract between steps."""
+
+DATASET = "dataset.json"
+SPLITS = ("train", "calibration", "test")
+X, Y = "x.npy", "y.npy"
+
+MODEL = "model.json"
+KERAS_MODEL = "model.keras"
+SAVED_MODEL = "saved_model"
+
+VARIANT = "variant.json"
+TFLITE = "model.tflite"
+
+EVALUATION = "evaluation.json"
+SAMPLES = "samples.npz"
+MEASUREMENT = "measurement.json"
+
+RESULTS = "results.json"
+REPORT = "report.html"
+SUMMARY = "summary.md"

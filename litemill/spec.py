@@ -1,0 +1,154 @@
+"""What a user writes: the run config (DESIGN: one declaration gives schema, defaults and docs)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from litemill.steps import Step, check_order, parse_step
+
+NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+BASELINE = "baseline"
+"""The float32 conversion of the source model, which every variant is compared with."""
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(Section):
+    """The trained float model to start from."""
+
+    uri: str = Field(description="path or gs:// address of a tf_keras `.keras` or `.h5` file")
+
+
+class Preprocessing(Section):
+    """What is done to the raw input, in this order; a deployed app must repeat it: x·scale + offset, then (x − mean)/std."""
+
+    scale: float = Field(1.0, description="factor on the raw values, e.g. 0.00392156862745098 (1/255) for uint8 images")
+    offset: float = Field(0.0, description="added after scaling")
+    mean: list[float] = Field(default_factory=list, description="subtracted, one value or one a channel")
+    std: list[PositiveFloat] = Field(default_factory=list, description="divided by, one value or one a channel")
+
+
+class Limit(Section):
+    """How many samples of each split to use at most; drawn with the seed, classes kept in proportion."""
+
+    train: PositiveInt | None = None
+    calibration: PositiveInt = Field(256, description="size of the representative dataset")
+    test: PositiveInt | None = None
+
+
+class DataSpec(Section):
+    """Where samples come from and how they become model inputs."""
+
+    kind: Literal["npz", "digits"] = Field(description="the kind of source")
+    uri: str = Field("", description="path or gs:// address; not for built-in sets such as digits")
+    preprocessing: Preprocessing = Preprocessing()
+    limit: Limit = Limit()
+
+    @model_validator(mode="after")
+    def _uri_fits_kind(self) -> DataSpec:
+        if self.kind == "npz" and not self.uri:
+            raise ValueError("data.kind npz needs data.uri: the path of the .npz file")
+        if self.kind == "digits" and self.uri:
+            raise ValueError("data.kind digits ships with scikit-learn: leave data.uri out")
+        return self
+
+
+class Training(Section):
+    """Fine-tuning of the train-aware steps."""
+
+    epochs: PositiveInt = 3
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat = 1e-4
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seeds every draw of the run: splits, calibration, training")
+
+
+class Budget(Section):
+    """The limits a variant must keep to be shipped. What is not given is not limited."""
+
+    max_accuracy_drop: float | None = Field(None, description="against the source model, in the metric's own unit")
+    max_size_bytes: PositiveInt | None = Field(None, description="of the .tflite file")
+    max_latency_ms: dict[str, PositiveFloat] = Field(default_factory=dict, description="median by target")
+
+
+class Tracking(Section):
+    """What goes to MLflow, beside the runs themselves."""
+
+    registered_model: str = Field("", description="name in the model registry for the winner")
+
+
+class Release(Section):
+    """Where the winner is published."""
+
+    uri: str = Field(
+        description="folder or gs:// prefix; each release gets its own sub-folder and is never overwritten"
+    )
+
+
+def _ordered(steps: list[Step]) -> list[Step]:
+    check_order(steps)
+    return steps
+
+
+Recipe = Annotated[list[Annotated[Step, BeforeValidator(parse_step)]], AfterValidator(_ordered)]
+
+
+class RunSpec(Section):
+    """A run: one model, one data set, the recipes to try, where to run them, and what may be shipped."""
+
+    name: str = Field(description="name of the run and of its MLflow experiment")
+    model: ModelSpec
+    data: DataSpec
+    training: Training = Training()
+    recipes: dict[str, Recipe] = Field(min_length=1, description="name: list of steps, the last a conversion scheme")
+    targets: list[str] = Field(default_factory=lambda: ["host"], min_length=1, max_length=8)
+    budget: Budget = Budget()
+    objective: str = Field("size", description="what to minimise among admissible variants: size or latency:<target>")
+    tracking: Tracking = Tracking()
+    release: Release | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not NAME.match(value):
+            raise ValueError("a name has letters, digits, '.', '_' and '-' only")
+        return value
+
+    @field_validator("recipes")
+    @classmethod
+    def _plain_recipe_names(cls, value: dict[str, list[Step]]) -> dict[str, list[Step]]:
+        for name in value:
+            if not NAME.match(name):
+                raise ValueError(f"recipe name {name!r}: letters, digits, '.', '_' and '-' only")
+            if name == BASELINE:
+                raise ValueError(f"{BASELINE!r} is the name of the float32 conversion every recipe is compared with")
+        return value
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> RunSpec:
+        named = [(f"budget.max_latency_ms.{target}", target) for target in self.budget.max_latency_ms]
+        kind, _, target = self.objective.partition(":")
+        if kind not in ("size", "latency") or (kind == "latency") != bool(target):
+            raise ValueError(f"objective {self.objective!r} is neither size nor latency:<target>")
+        if target:
+            named.append(("objective", target))
+        for where, name in named:
+            if name not in self.targets:
+                raise ValueError(f"{where} names target {name!r}, which is not in targets ({', '.join(self.targets)})")
+        return self

@@ -1,0 +1,45 @@
+"""The distribution `litemill`: the library and its command line. `components/` and `pipelines/` run from a checkout."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1] for line in (HERE / "litemill" / "__init__.py").read_text().splitlines() if "__version__" in line
+)
+
+setup(
+    name="litemill",
+    version=VERSION,
+    description="From one trained Keras model to the .tflite file worth shipping, with the evidence",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["litemill", "litemill.*"]),
+    package_data={"litemill": ["py.typed", "report/templates/*"]},
+    install_requires=[
+        "ai-edge-litert>=2.3",
+        "google-cloud-storage>=3",
+        "h5py",
+        "jinja2",
+        "mlflow-skinny>=3.17",
+        "numpy",
+        "plotly>=6",
+        "pydantic>=2",
+        "pyyaml",
+        "rich",
+        "scikit-learn",
+        "scipy",
+        "typer",
+        "zstandard",
+    ],
+    extras_require={
+        "train": ["tensorflow>=2.21", "tf-keras>=2.21", "tensorflow-model-optimization>=0.8.1"],
+        "pipelines": ["kfp>=2.17,<2.18", "kfp-kubernetes>=2.17,<2.18", "mlflow>=3.17", "grimp"],
+        "devices": ["adbutils", "ethos-u-vela", "filelock", "tflite-micro"],
+        "dev": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"],
+    },
+    entry_points={"console_scripts": ["litemill = litemill.cli:main"]},
+)
