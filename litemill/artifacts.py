@@ -35,7 +35,7 @@ def staged(out: Path) -> Iterator[Path]:
         work.chmod(0o755)
         if out.exists():
             out.rmdir()
-        os.replace(work, out)
+        work.replace(out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -45,13 +45,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        beside.chmod(0o644)
+        beside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
@@ -83,7 +84,7 @@ def sha256_of(path: Path) -> str:
         for file in sorted(item for item in path.rglob("*") if item.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
         return digest.hexdigest()
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
+    with path.open("rb") as stream:
+        while block := stream.read(CHUNK):
             digest.update(block)
     return digest.hexdigest()

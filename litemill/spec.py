@@ -37,7 +37,7 @@ class ModelSpec(Section):
 
 
 class Preprocessing(Section):
-    """What is done to the raw input, in this order; a deployed app must repeat it: x·scale + offset, then (x − mean)/std."""
+    """What is done to the raw input: x·scale + offset, then (x − mean)/std. A deployed app must repeat it."""
 
     scale: float = Field(1.0, description="factor on the raw values, e.g. 0.00392156862745098 (1/255) for uint8 images")
     offset: float = Field(0.0, description="added after scaling")

@@ -91,7 +91,8 @@ def _one_line(error: ValidationError, options: type[Options]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown option {key!r}; {nearest(key, list(options.model_fields)) if options.model_fields else 'it takes none'}"
+        known = list(options.model_fields)
+        return f"unknown option {key!r}; {nearest(key, known) if known else 'it takes none'}"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}"
 
 
@@ -110,7 +111,7 @@ def parse_step(written: Step | str | dict[str, Any]) -> Step:
     if isinstance(written, Step):
         return written
     if isinstance(written, str):
-        name, options = written, {}
+        name, options = written, dict[str, Any]()
     elif isinstance(written, dict) and len(written) == 1:
         name, options = next(iter(written.items()))
         options = {} if options is None else options
