@@ -1,0 +1,45 @@
+"""All that is known about one variant, brought together for a judgement."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from litemill.evidence import Evaluation, Measurement, VariantManifest
+
+
+class VariantEvidence(BaseModel):
+    """A variant with its evaluation and its measurement on each target (by the target's name)."""
+
+    variant: VariantManifest
+    evaluation: Evaluation | None = None
+    measurements: dict[str, Measurement] = Field(default_factory=dict)
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe that made it."""
+        return self.variant.recipe
+
+    @property
+    def failure(self) -> str:
+        """Why there is nothing to judge, or an empty string."""
+        if self.variant.status == "failed":
+            return self.variant.reason or "the conversion failed"
+        if self.evaluation is None:
+            return "it was not evaluated"
+        if self.evaluation.status == "failed":
+            return f"evaluation failed: {self.evaluation.reason}"
+        return ""
+
+    @property
+    def loss(self) -> float:
+        """The metric turned so that smaller is better. Only where `failure` is empty."""
+        if self.evaluation is None:
+            raise ValueError(f"{self.recipe} was not evaluated")
+        return -self.evaluation.value if self.evaluation.higher_is_better else self.evaluation.value
+
+    def latency(self, target: str) -> Measurement | None:
+        """The measurement on a target when it holds a latency that may be ranked (an emulated one may not)."""
+        measurement = self.measurements.get(target)
+        if measurement is None or measurement.status == "failed" or measurement.kind == "emulated":
+            return None
+        return measurement if "p50" in measurement.latency_ms else None

@@ -1,0 +1,179 @@
+"""Which variant to ship: gate, rank by the objective, and say why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, Field
+
+from litemill.evidence import Verdict
+from litemill.results import Results, TargetResult, VariantResult
+from litemill.select.evidence import VariantEvidence
+from litemill.select.gate import judge
+from litemill.select.pareto import pareto_front
+from litemill.spec import Budget
+
+
+class Judgement(BaseModel):
+    """What the gate says about one variant. `rank` 1 is the winner; only a `pass` has one."""
+
+    recipe: str
+    verdict: Verdict
+    reasons: list[str] = Field(default_factory=list)
+    pareto: bool = False
+    rank: int | None = None
+
+
+class Selection(BaseModel):
+    """The outcome for a run: a judgement of every variant, in the order given, and the winner."""
+
+    winner: str = ""
+    reason: str = ""
+    judgements: list[Judgement] = Field(default_factory=list)
+
+
+def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str) -> Selection:
+    """Judge every variant by the budget and rank the admissible ones by the objective.
+
+    Only a `pass` is admissible: an inconclusive variant is never shipped, and neither is a failed one.
+
+    Args:
+        evidence: One entry a recipe; failed recipes included.
+        budget: The limits.
+        objective: `size` (bytes of the `.tflite`, then compressed bytes) or `latency:<target>`.
+    """
+    judgements = []
+    front = _front(evidence, objective)
+    for entry in evidence:
+        verdict, reasons = judge(entry, budget, objective)
+        judgements.append(
+            Judgement(recipe=entry.recipe, verdict=verdict, reasons=reasons, pareto=entry.recipe in front)
+        )
+    admissible = [entry for entry, said in zip(evidence, judgements, strict=True) if said.verdict == "pass"]
+    ranked = _ranked(admissible, objective)
+    places = {entry.recipe: place for place, entry in enumerate(ranked, start=1)}
+    for judgement in judgements:
+        judgement.rank = places.get(judgement.recipe)
+    if not ranked:
+        return Selection(reason=_why_none(judgements), judgements=judgements)
+    return Selection(winner=ranked[0].recipe, reason=_why(ranked, objective), judgements=judgements)
+
+
+def build_results(
+    name: str,
+    evidence: Sequence[VariantEvidence],
+    selection: Selection,
+    budget: Budget,
+    objective: str,
+    mlflow_run_id: str = "",
+) -> Results:
+    """Bring evidence and judgements together as `results.json`: by rank, then the others as they were given."""
+    rows = [_row(entry, said) for entry, said in zip(evidence, selection.judgements, strict=True)]
+    rows.sort(key=lambda row: math.inf if row.rank is None else row.rank)
+    return Results(
+        name=name,
+        winner=selection.winner,
+        reason=selection.reason,
+        objective=objective,
+        budget=budget,
+        mlflow_run_id=mlflow_run_id,
+        variants=rows,
+    )
+
+
+def _row(entry: VariantEvidence, said: Judgement) -> VariantResult:
+    variant, evaluation = entry.variant, entry.evaluation
+    evaluated = evaluation is not None and evaluation.status == "ok"
+    return VariantResult(
+        recipe=variant.recipe,
+        steps=variant.steps,
+        status="failed" if entry.failure else "ok",
+        reason="; ".join(said.reasons),
+        accuracy=evaluation.value if evaluation and evaluated else None,
+        accuracy_drop=evaluation.drop if evaluation and evaluated else None,
+        metric=evaluation.metric if evaluation and evaluated else "",
+        size_bytes=variant.size_bytes,
+        gzip_bytes=variant.gzip_bytes,
+        sha256=variant.sha256,
+        sparsity=variant.graph.sparsity if variant.graph else None,
+        verdict=said.verdict,
+        pareto=said.pareto,
+        rank=said.rank,
+        options=variant.options,
+        measurements={target: TargetResult.of(found) for target, found in entry.measurements.items()},
+    )
+
+
+def _front(evidence: Sequence[VariantEvidence], objective: str) -> set[str]:
+    """Recipes on the front of metric, file size, compressed size and, for a latency objective, that latency.
+
+    The compressed size is an axis of its own: pruning and clustering show there, as the file itself stays as large.
+    """
+    kind, _, target = objective.partition(":")
+    usable = [entry for entry in evidence if not entry.failure]
+    if kind == "latency":
+        usable = [entry for entry in usable if entry.latency(target)]
+    points = [
+        (entry.loss, entry.variant.size_bytes, entry.variant.gzip_bytes, _cost(entry, usable, objective))
+        for entry in usable
+    ]
+    return {entry.recipe for entry, kept in zip(usable, pareto_front(points), strict=True) if kept}
+
+
+def _ranked(admissible: Sequence[VariantEvidence], objective: str) -> list[VariantEvidence]:
+    """Best first; ties go to the smaller file, then the smaller download, the better metric, the shorter recipe."""
+
+    def key(entry: VariantEvidence) -> tuple[float | str, ...]:
+        variant = entry.variant
+        cost = _cost(entry, admissible, objective)
+        return cost, variant.size_bytes, variant.gzip_bytes, entry.loss, len(variant.steps), variant.recipe
+
+    return sorted(admissible, key=key)
+
+
+def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: str) -> float:
+    """What the objective minimises. Latencies are compared as ratios to the interleaved baseline where all have one:
+    variants of different models are measured in different sessions, and a ratio survives what a time does not.
+    """
+    kind, _, target = objective.partition(":")
+    if kind != "latency":
+        return float(entry.variant.size_bytes)
+    found = {other.recipe: other.latency(target) for other in among}
+    ratios = {recipe: latency.ratio_to_float32 for recipe, latency in found.items() if latency is not None}
+    ratio, own = ratios.get(entry.recipe), found[entry.recipe]
+    if ratio is not None and None not in ratios.values():
+        return ratio.value
+    return own.latency_ms["p50"] if own else float("inf")
+
+
+def _why(ranked: Sequence[VariantEvidence], objective: str) -> str:
+    best = ranked[0]
+    target = objective.partition(":")[2]
+    latency = best.latency(target) if target else None
+    if latency is None:
+        quality, figure = "smallest", f"{best.variant.size_bytes:,} bytes"
+    else:
+        quality, figure = f"fastest on {target}", f"p50 {latency.latency_ms['p50']:.3g} ms ({latency.kind})"
+    if len(ranked) == 1:
+        return f"{best.recipe} is the only admissible variant: {figure}"
+    text = f"{best.recipe} is the {quality} of {len(ranked)} admissible variants: {figure}"
+    tied = [other.recipe for other in ranked[1:] if _within_noise(best, other, target)]
+    return f"{text}; within the noise of it: {', '.join(tied)}" if tied else text
+
+
+def _within_noise(best: VariantEvidence, other: VariantEvidence, target: str) -> bool:
+    """Whether the intervals of the two ratios to the baseline overlap."""
+    first, second = best.latency(target), other.latency(target)
+    if not (first and second and first.ratio_to_float32 and second.ratio_to_float32):
+        return False
+    return second.ratio_to_float32.ci[0] <= first.ratio_to_float32.ci[1]
+
+
+def _why_none(judgements: Sequence[Judgement]) -> str:
+    if not judgements:
+        return "there is no variant to judge"
+    failed = sum(judgement.verdict == "fail" for judgement in judgements)
+    text = f"no variant is admissible: {failed} of {len(judgements)} fail"
+    open_ones = len(judgements) - failed
+    return f"{text}, {open_ones} inconclusive" if open_ones else text
