@@ -1,0 +1,1 @@
+"""The DAG, its runners, and `python -m pipelines`."""
