@@ -70,13 +70,47 @@ class DataSpec(Section):
         return self
 
 
+class Distillation(Section):
+    """Learning from the source model's outputs as well as from the labels (Hinton et al., 2015)."""
+
+    weight: float = Field(0.0, ge=0.0, le=1.0, description="share of the teacher's term in the loss; 0 is off")
+    temperature: PositiveFloat = Field(4.0, description="softens both outputs before they are compared")
+
+
+class Augmentation(Section):
+    """Light augmentation of image batches, drawn anew for each epoch."""
+
+    shift: int = Field(0, ge=0, description="shift by up to this many pixels each way, edges repeated")
+    flip: bool = Field(False, description="mirror left to right with a chance of one half")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return self.flip or self.shift > 0
+
+
 class Training(Section):
-    """Fine-tuning of the train-aware steps."""
+    """Fine-tuning of the train-aware steps. The first four are all that most users set."""
 
     epochs: PositiveInt = 3
     batch_size: PositiveInt = 128
     learning_rate: PositiveFloat = 1e-4
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seeds every draw of the run: splits, calibration, training")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd is with a momentum of 0.9")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate, after the warm-up")
+    warmup: float = Field(0.1, ge=0.0, le=0.5, description="fraction of the steps in which the rate rises from zero")
+    validation: float = Field(0.1, ge=0.0, le=0.5, description="fraction of train held out, never of test")
+    early_stop: int = Field(
+        0, ge=0, description="stop after so many epochs without a lower validation loss and take the best; 0: never"
+    )
+    distillation: Distillation = Distillation()
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _something_to_stop_on(self) -> Training:
+        if self.early_stop and not self.validation:
+            raise ValueError("early_stop watches the validation loss: give training.validation a fraction above 0")
+        return self
 
 
 class Budget(Section):
