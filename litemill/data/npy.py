@@ -1,0 +1,97 @@
+"""Read `.npy` arrays as a stream, from a file or from inside a zip, without holding them in memory."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from litemill.data.source import Samples, rows_per_block
+from litemill.errors import InputError
+
+BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class NpyStream:
+    """An array that can be read in blocks of rows.
+
+    Attributes:
+        where: How to point a user at it.
+        shape: Of the whole array.
+        dtype: Of its elements.
+        open: Opens the `.npy` bytes from their beginning.
+    """
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    open: Callable[[], IO[bytes]]
+
+    @classmethod
+    def of(cls, where: str, open_bytes: Callable[[], IO[bytes]]) -> NpyStream:
+        """Read the header.
+
+        Raises:
+            InputError: Not a `.npy`, pickled objects, no rows, not numbers, or column-major.
+        """
+        try:
+            with open_bytes() as stream:
+                shape, fortran, dtype = _header(stream)
+        except (*BROKEN, ValueError) as error:
+            raise InputError(f"is no readable NumPy array ({error})", where=where) from None
+        if dtype.hasobject:
+            raise InputError("holds pickled Python objects, which are never loaded", where=where, fix="Save numbers")
+        if dtype.kind not in "buif":
+            raise InputError(f"holds {dtype} values, not numbers", where=where)
+        if not shape:
+            raise InputError("is a single value, not an array of samples", where=where)
+        if fortran and len(shape) > 1:
+            fix = "Save np.ascontiguousarray(x)"
+            raise InputError("is stored column by column and cannot be streamed", where=where, fix=fix)
+        return cls(where, shape, dtype, open_bytes)
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield consecutive blocks of rows, `[rows, *shape[1:]]`.
+
+        Raises:
+            InputError: The bytes end early or are damaged.
+        """
+        rows, size = rows_per_block(self.shape[1:], self.dtype), int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        try:
+            with self.open() as stream:
+                _header(stream)
+                for start in range(0, self.shape[0], rows):
+                    count = min(rows, self.shape[0] - start)
+                    yield _rows(stream, count * size, self.dtype).reshape(count, *self.shape[1:])
+        except BROKEN as error:
+            raise InputError(f"is truncated or damaged ({error})", where=self.where) from None
+
+    def read(self) -> Samples:
+        """The whole array: for labels only."""
+        blocks = list(self.blocks())
+        return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy.read_magic(stream)
+    if version == (1, 0):
+        return npy.read_array_header_1_0(stream)
+    return npy.read_array_header_2_0(stream)
+
+
+def _rows(stream: IO[bytes], size: int, dtype: np.dtype[np.generic]) -> Samples:
+    """Read exactly `size` bytes: a zip member may give fewer at a time."""
+    parts, missing = [], size
+    while missing:
+        part = stream.read(missing)
+        if not part:
+            raise EOFError(f"{missing} bytes missing")
+        parts.append(part)
+        missing -= len(part)
+    return np.frombuffer(b"".join(parts), dtype)

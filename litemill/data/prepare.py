@@ -1,0 +1,152 @@
+"""Prepare a data set: draw the splits, preprocess, and write them as memory-mappable arrays, block by block."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from litemill.artifacts import staged, write_manifest
+from litemill.data.checks import check_finite, check_source, count_classes, open_source
+from litemill.data.preprocess import preprocess
+from litemill.data.sampling import Index, balanced, in_proportion
+from litemill.data.source import Labels, Source, SourceSplit
+from litemill.errors import InputError
+from litemill.evidence import DatasetManifest, SplitInfo
+from litemill.layout import DATASET, SPLITS, X, Y
+from litemill.spec import DataSpec
+from litemill.storage import digest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which samples of a source's split become a split of the data set."""
+
+    split: str
+    index: Index
+
+
+def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") -> DatasetManifest:
+    """Write the three splits of a data set as float32 model inputs and int64 labels.
+
+    Without a calibration split in the source, one is drawn class-balanced from the train samples; they stay in train
+    too: calibration only sees value ranges, and what judges a variant is the test split.
+
+    Args:
+        spec: The data section of a run config.
+        seed: Of every draw.
+        out: Folder to write: `dataset.json` and `train`, `calibration`, `test` with `x.npy` and `y.npy`.
+        source_sha256: Digest of the source where it is known already, else taken here.
+
+    Raises:
+        InputError: The source cannot be used (see `check_source`).
+    """
+    facts = check_source(spec)
+    source = open_source(spec)
+    draws = _draws(source, spec, seed)
+    with staged(out) as work:
+        written = {name: _Writer(work / name, facts.input_shape, draw.index) for name, draw in draws.items()}
+        for split in source.splits.values():
+            _stream(split, [written[name] for name, draw in draws.items() if draw.split == split.name], spec)
+        splits = {}
+        for name, draw in draws.items():
+            splits[name] = written[name].finish(source.splits[draw.split].labels[draw.index], count_classes(source))
+        manifest = DatasetManifest(
+            kind=spec.kind,
+            uri=spec.uri,
+            source_sha256=source_sha256 or _source_digest(spec, splits),
+            input_shape=list(facts.input_shape),
+            dtype="float32",
+            classes=facts.classes,
+            preprocessing=spec.preprocessing.model_dump(),
+            seed=seed,
+            value_range=(written["calibration"].low, written["calibration"].high),
+            splits=splits,
+            warnings=facts.warnings,
+        )
+        write_manifest(work / DATASET, manifest)
+    for warning in manifest.warnings:
+        log.warning("%s: %s", spec.uri or spec.kind, warning)
+    return manifest
+
+
+def _source_digest(spec: DataSpec, splits: dict[str, SplitInfo]) -> str:
+    """Digest of the source; of what was written for a set that comes with a library."""
+    if spec.uri:
+        return digest(spec.uri)
+    return hashlib.sha256("".join(info.x_sha256 + info.y_sha256 for info in splits.values()).encode()).hexdigest()
+
+
+def _draws(source: Source, spec: DataSpec, seed: int) -> dict[str, Draw]:
+    """Choose samples; each split has a generator of its own, so that one limit does not change another split."""
+    streams = np.random.SeedSequence(seed).spawn(3)
+    rng = {name: np.random.default_rng(stream) for name, stream in zip(SPLITS, streams, strict=True)}
+    train = in_proportion(source.splits["train"].labels, spec.limit.train, rng["train"])
+    test = in_proportion(source.splits["test"].labels, spec.limit.test, rng["test"])
+    if "calibration" in source.splits:
+        given = source.splits["calibration"].labels
+        calibration = Draw("calibration", balanced(given, spec.limit.calibration, rng["calibration"]))
+    else:
+        kept = source.splits["train"].labels[train]
+        calibration = Draw("train", train[balanced(kept, spec.limit.calibration, rng["calibration"])])
+    return {"train": Draw("train", train), "calibration": calibration, "test": Draw("test", test)}
+
+
+def _stream(split: SourceSplit, writers: list[_Writer], spec: DataSpec) -> None:
+    """One pass over a source's split feeds every split of the data set that draws from it."""
+    row = 0
+    for block in split.blocks():
+        for writer in writers:
+            first, last = np.searchsorted(writer.index, (row, row + len(block)))
+            if last > first:
+                x = preprocess(block[writer.index[first:last] - row], spec.preprocessing)
+                if not np.isfinite(x).all():
+                    check_finite(block, split.where, row)
+                    raise InputError("preprocessing makes values infinite", where="data.preprocessing")
+                writer.add(x)
+        row += len(block)
+
+
+@dataclass
+class _Writer:
+    """Writes the samples at `index` (ascending source rows) to `x.npy`, hashing as it goes."""
+
+    folder: Path
+    shape: tuple[int, ...]
+    index: Index
+    low: float = np.inf
+    high: float = -np.inf
+    hashed: Any = field(default_factory=hashlib.sha256)
+    stream: IO[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        self.stream = (self.folder / X).open("w+b")
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(self.index), *self.shape)}
+        npy.write_array_header_1_0(self.stream, header)
+        self.stream.seek(0)
+        self.hashed.update(self.stream.read())
+
+    def add(self, x: NDArray[np.float32]) -> None:
+        data = np.ascontiguousarray(x, "<f4").tobytes()
+        self.stream.write(data)
+        self.hashed.update(data)
+        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+
+    def finish(self, labels: Labels, classes: int) -> SplitInfo:
+        self.stream.close()
+        np.save(self.folder / Y, labels)
+        return SplitInfo(
+            samples=len(labels),
+            x_sha256=self.hashed.hexdigest(),
+            y_sha256=hashlib.sha256((self.folder / Y).read_bytes()).hexdigest(),
+            class_counts=np.bincount(labels[labels >= 0], minlength=classes).tolist(),
+        )

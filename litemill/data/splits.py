@@ -1,0 +1,72 @@
+"""Read a prepared data set: memory-mapped arrays, so that memory stays flat however many samples there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.artifacts import read_manifest
+from litemill.errors import InputError
+from litemill.evidence import DatasetManifest
+from litemill.layout import DATASET, X, Y
+
+Element = TypeVar("Element", np.float32, np.int64)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split.
+
+    Attributes:
+        x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only.
+        y: Class indices, `[samples]` int64; −1 for every sample of a calibration split without labels.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A prepared data set: its manifest and its three splits. Samples are in the order of their source."""
+
+    manifest: DatasetManifest
+    train: Split
+    calibration: Split
+    test: Split
+
+    @classmethod
+    def open(cls, folder: Path) -> Splits:
+        """Open a Dataset artifact.
+
+        Raises:
+            InputError: A file is missing or does not fit the manifest.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder / DATASET, DatasetManifest)
+        train, calibration, test = (_open(folder, manifest, name) for name in ("train", "calibration", "test"))
+        return cls(manifest, train, calibration, test)
+
+
+def _open(folder: Path, manifest: DatasetManifest, name: str) -> Split:
+    samples = manifest.splits[name].samples
+    x = _array(folder / name / X, (samples, *manifest.input_shape), np.float32)
+    return Split(x, _array(folder / name / Y, (samples,), np.int64))
+
+
+def _array(path: Path, shape: tuple[int, ...], dtype: type[Element]) -> NDArray[Element]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read ({error})", where=str(path)) from None
+    if array.shape != shape or array.dtype != dtype:
+        what = f"is {array.dtype}{list(array.shape)}, the manifest says {np.dtype(dtype)}{list(shape)}"
+        raise InputError(what, where=str(path))
+    return array  # type: ignore[no-any-return]
