@@ -1,0 +1,197 @@
+"""Look into a model file without TensorFlow: its kind, its layers, its input shape, and whether it is safe to load."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from litemill.errors import InputError
+
+Format = Literal["h5", "keras2", "keras3"]
+Shape = tuple[int | None, ...]
+
+CONFIG, METADATA = "config.json", "metadata.json"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """A layer as the file describes it; layers of nested models come after the model that holds them."""
+
+    name: str
+    class_name: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model file says about itself.
+
+    Attributes:
+        path: The file.
+        format: `h5` (Keras 2), `keras2` or `keras3` (`.keras` zip archives).
+        class_name: `Functional`, `Sequential` or the name of a subclass.
+        inputs: Shape of one sample for each input, None where a dimension is free; empty where the file doesn't say.
+        layers: All layers, nested ones included.
+        config: The whole configuration, as Keras wrote it.
+    """
+
+    path: Path
+    format: Format
+    class_name: str
+    inputs: tuple[Shape, ...]
+    layers: tuple[LayerFacts, ...]
+    config: dict[str, Any]
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Shape of one sample of the only input; None where the file doesn't say, or there are several."""
+        return self.inputs[0] if len(self.inputs) == 1 else None
+
+
+def peek(path: Path) -> ModelFacts:
+    """Read what a model file says about itself.
+
+    Raises:
+        InputError: No such file, not a Keras model, truncated, or unsafe (a Lambda layer, a path that leads outside).
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a .keras or .h5 file" if path.is_dir() else "no such file"
+        raise InputError(what, where=str(path))
+    with path.open("rb") as stream:
+        magic = stream.read(8)
+    if magic == HDF5_MAGIC:
+        found: tuple[Format, dict[str, Any]] = ("h5", _h5_config(path))
+    elif magic[:2] == b"PK":
+        found = _zip_config(path)
+    else:
+        fix = "Give a .keras or .h5 file that Keras saved"
+        raise InputError("is neither a .keras archive nor an HDF5 file", where=str(path), fix=fix)
+    kind, config = found
+    if "class_name" not in config or not isinstance(config.get("config"), dict | list):
+        raise InputError("its model configuration is not one that Keras writes", where=str(path))
+    layers = tuple(_layers(config))
+    _refuse_unsafe(config, path)
+    return ModelFacts(path, kind, str(config["class_name"]), _inputs(config), layers, config)
+
+
+def check_fit(facts: ModelFacts, sample_shape: tuple[int, ...], data: str) -> None:
+    """Refuse a data set whose samples the model cannot take.
+
+    Args:
+        facts: Of the model.
+        sample_shape: Of one sample of the data.
+        data: How to name the data set.
+
+    Raises:
+        InputError: Another rank or size.
+    """
+    shape = facts.input_shape
+    if shape is None:
+        if len(facts.inputs) > 1:
+            raise InputError(f"has {len(facts.inputs)} inputs; models with one are supported", where=str(facts.path))
+        return
+    if len(shape) == len(sample_shape) and all(m in (None, d) for m, d in zip(shape, sample_shape, strict=True)):
+        return
+    wanted = [size if size is not None else "any" for size in shape]
+    fix = "Add the channel axis to the data: x[..., None]" if shape == (*sample_shape, 1) else ""
+    what = f"takes samples of shape {wanted}, but those of {data} are {list(sample_shape)}".replace("'", "")
+    raise InputError(what, where=str(facts.path), fix=fix)
+
+
+def _h5_config(path: Path) -> dict[str, Any]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get("model_config")
+    except OSError as error:
+        raise InputError(f"is truncated or damaged ({error})", where=str(path)) from None
+    if text is None:
+        fix = "Save the whole model with model.save(path)"
+        raise InputError("holds weights only, no model", where=str(path), fix=fix)
+    return _json(text, path)
+
+
+def _zip_config(path: Path) -> tuple[Format, dict[str, Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            for name in names:
+                if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
+                    raise InputError(f"has a member that leads out of the archive: {name!r}", where=str(path))
+            if CONFIG not in names or METADATA not in names:
+                raise InputError("is a zip archive, but no .keras model", where=str(path))
+            config, metadata = archive.read(CONFIG), archive.read(METADATA)
+            if archive.testzip() is not None:
+                raise InputError("is damaged", where=str(path))
+    except zipfile.BadZipFile as error:
+        raise InputError(f"is truncated or damaged ({error})", where=str(path)) from None
+    version = str(_json(metadata, path).get("keras_version", ""))
+    return ("keras2" if version.startswith("2.") else "keras3"), _json(config, path)
+
+
+def _json(text: str | bytes, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"its configuration is no JSON ({error})", where=str(path)) from None
+    if not isinstance(found, dict):
+        raise InputError("its configuration is no mapping", where=str(path))
+    return found
+
+
+def _children(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Configurations of the layers of a model; none for a subclassed model."""
+    inner = config.get("config")
+    layers = inner.get("layers", []) if isinstance(inner, dict) else inner
+    return [layer for layer in layers or [] if isinstance(layer, dict)]
+
+
+def _layers(config: dict[str, Any]) -> Iterator[LayerFacts]:
+    for layer in _children(config):
+        inner = layer.get("config") or {}
+        name = layer.get("name") or (inner.get("name", "") if isinstance(inner, dict) else "")
+        yield LayerFacts(str(name), str(layer.get("class_name", "")))
+        yield from _layers(layer)
+
+
+def _inputs(config: dict[str, Any]) -> tuple[Shape, ...]:
+    """Sample shapes of the inputs: of the InputLayers, else what the first layer or the model was built with."""
+    children = _children(config)
+    found = [_batch_shape(layer) for layer in children if layer.get("class_name") == "InputLayer"]
+    if not found and children:
+        inner = config["config"]
+        built = inner.get("build_input_shape") if isinstance(inner, dict) else None
+        found = [_batch_shape(children[0]) or built]
+    return tuple(tuple(shape[1:]) for shape in found if shape)
+
+
+def _batch_shape(layer: dict[str, Any]) -> list[int | None] | None:
+    inner = layer.get("config") or {}
+    if not isinstance(inner, dict):
+        return None
+    if layer.get("class_name") in ("Functional", "Sequential", "Model"):
+        shapes = _inputs(layer)
+        return [None, *shapes[0]] if shapes else None
+    shape = inner.get("batch_input_shape") or inner.get("batch_shape")
+    return list(shape) if shape else None
+
+
+def _refuse_unsafe(config: Any, path: Path) -> None:
+    """Refuse serialized Python code wherever it hides: Lambda layers run arbitrary code when a model is loaded."""
+    if isinstance(config, list):
+        for item in config:
+            _refuse_unsafe(item, path)
+    elif isinstance(config, dict):
+        if config.get("class_name") in ("Lambda", "__lambda__"):
+            inner = config.get("config")
+            name = inner.get("name", "") if isinstance(inner, dict) else ""
+            fix = "Replace it by a built-in layer, e.g. Rescaling, and save the model again"
+            raise InputError(f"layer {name!r} is a Lambda, Python code that is never loaded", where=str(path), fix=fix)
+        for value in config.values():
+            _refuse_unsafe(value, path)

@@ -1,0 +1,108 @@
+"""The Model artifact: a folder with the Keras model for the next step and a SavedModel for the converter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.errors import InputError, StepFailed
+from litemill.evidence import ModelManifest, TensorInfo
+from litemill.layout import KERAS_MODEL, MODEL, SAVED_MODEL
+from litemill.models.backend import tensorflow, tf_keras
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time stamp of every member of a `.keras` archive: the same model gives the same file."""
+
+
+def load_model(folder: Path) -> Any:
+    """Load the Keras model of a Model artifact, not compiled.
+
+    Raises:
+        StepFailed: The step that should have made it failed; with its reason.
+        InputError: Not a Model artifact.
+    """
+    manifest = read_manifest(Path(folder) / MODEL, ModelManifest)
+    if manifest.status == "failed":
+        raise StepFailed(manifest.reason)
+    path = Path(folder) / KERAS_MODEL
+    if not path.is_file():
+        raise InputError("no such file", where=str(path))
+    return tf_keras().models.load_model(str(path), compile=False, safe_mode=True)
+
+
+def save_model(model: Any, manifest: ModelManifest, out: Path) -> ModelManifest:
+    """Write a Model artifact.
+
+    Args:
+        model: A built tf_keras model.
+        manifest: What is known of it; shapes, parameters and digest are filled in here.
+        out: Folder to write: `model.keras`, `saved_model/` with a free batch dimension, `model.json`.
+
+    Returns:
+        The manifest as written.
+    """
+    manifest = manifest.model_copy(
+        update={
+            "inputs": [_info(name, tensor) for name, tensor in zip(model.input_names, model.inputs, strict=True)],
+            "outputs": [_info(name, tensor) for name, tensor in zip(model.output_names, model.outputs, strict=True)],
+            "parameters": int(model.count_params()),
+            "sha256": digest_of(model),
+        }
+    )
+    with staged(out) as work:
+        write_keras(model, work / KERAS_MODEL)
+        _export(model, work / SAVED_MODEL)
+        write_manifest(work / MODEL, manifest)
+    return manifest
+
+
+def digest_of(model: Any) -> str:
+    """SHA-256 of a model's configuration and weights: equal for equal models, whatever file they came from."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for weight in model.weights:
+        value = np.ascontiguousarray(weight.numpy())
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def write_keras(model: Any, path: Path) -> None:
+    """Save a `.keras` archive without the time of day in it, so that the same model gives the same bytes."""
+    model.save(str(path), save_format="keras")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members["metadata.json"])
+    metadata["date_saved"] = "1980-01-01@00:00:00"
+    members["metadata.json"] = json.dumps(metadata).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
+
+
+def _info(name: str, tensor: Any) -> TensorInfo:
+    shape = [-1 if size is None else int(size) for size in tensor.shape]
+    return TensorInfo(name=name, shape=[-1, *shape[1:]], dtype=tensor.dtype.name)
+
+
+def _export(model: Any, folder: Path) -> None:
+    """Write a SavedModel for inference with one signature, free in its batch, named like the model's tensors."""
+    tf = tensorflow()
+    signature = [
+        tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
+        for name, tensor in zip(model.input_names, model.inputs, strict=True)
+    ]
+
+    def serve(*inputs: Any) -> dict[str, Any]:
+        outputs = model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+        return dict(zip(model.output_names, tf.nest.flatten(outputs), strict=True))
+
+    archive = tf_keras().export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", serve, input_signature=signature)
+    archive.write_out(str(folder))
