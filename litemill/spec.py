@@ -113,12 +113,22 @@ class Training(Section):
         return self
 
 
+NO_LIMIT = -1
+"""Kubeflow has no empty number: a limit that is not set travels as a negative one."""
+
+
 class Budget(Section):
     """The limits a variant must keep to be shipped. What is not given is not limited."""
 
     max_accuracy_drop: float | None = Field(None, description="against the source model, in the metric's own unit")
     max_size_bytes: PositiveInt | None = Field(None, description="of the .tflite file")
     max_latency_ms: dict[str, PositiveFloat] = Field(default_factory=dict, description="median by target")
+
+    def replaced(self, max_accuracy_drop: float, max_size_bytes: int) -> Budget:
+        """This budget with other limits; a negative one (`NO_LIMIT`) means none."""
+        limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
+        given = {name: value if value >= 0 else None for name, value in limits.items()}
+        return Budget.model_validate({**self.model_dump(), **given})
 
 
 class Tracking(Section):

@@ -1,0 +1,62 @@
+# Litemill. `make help` tells what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= pipelines/configs/digits.yaml
+OUT ?= out/$(basename $(notdir $(CONFIG)))
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup demo test lint e2e compile golden lock mlflow clean
+
+help:  ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## build .venv from requirements.lock (about two minutes; nothing when up to date)
+
+$(VENV)/.ready: requirements.lock setup.py
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: name it with PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	@touch $@
+
+examples/%/model.keras: examples/%/train.py | setup
+	$(BIN)/python $<
+
+demo: setup examples/digits/model.keras  ## train a small model and run its whole pipeline: table, report, MLflow
+	$(BIN)/python -m pipelines run $(CONFIG) --out $(OUT)
+
+test: setup lint  ## lint, type check and the fast test suite
+	$(BIN)/pytest
+
+lint: setup  ## ruff, mypy and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+
+e2e: setup  ## tests that need servers, devices or minutes
+	$(BIN)/pytest -m e2e
+
+compile: setup  ## compile CONFIG to Kubeflow YAML in out/
+	$(BIN)/python -m pipelines compile $(CONFIG) -o $(OUT).yaml
+
+golden: setup  ## write the golden compiled pipelines of the tests anew
+	@for config in pipelines/configs/*.yaml; do $(BIN)/python -m pipelines compile $$config -o tests/pipelines/golden/$$(basename $$config); done
+
+lock: $(VENV)/.ready  ## resolve requirements.lock anew from setup.py
+	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header setup.py \
+	  --extra train --extra pipelines --extra devices --extra dev -o requirements.lock
+
+mlflow: setup  ## open the MLflow UI on the local store
+	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
+
+clean:  ## remove what runs left behind (results in out/ stay)
+	rm -rf .litemill build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Kubeflow components, one a module: each names its inputs and outputs and calls one function of `litemill`."""

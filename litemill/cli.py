@@ -1,0 +1,39 @@
+"""`litemill …`: every step of a recipe from the shell, and the entry point of the images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from litemill import __version__, console
+from litemill.commands import check
+
+app = typer.Typer(
+    name="litemill",
+    help="Compress, convert, evaluate and benchmark TensorFlow Lite models, with the evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        console.out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print it")] = False,
+) -> None:
+    pass
+
+
+for command in (check,):
+    command.register(app)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    console.run(app)

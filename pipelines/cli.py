@@ -1,0 +1,86 @@
+"""`python -m pipelines plan|run|compile`: from a run config to a ranked table, here or on Kubeflow."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from litemill import console
+from litemill.config import load_config
+from litemill.errors import ConfigError
+from litemill.preflight import preflight
+from litemill.spec import RunSpec
+
+NO_ADMISSIBLE_VARIANT = 3
+
+app = typer.Typer(
+    name="python -m pipelines",
+    help="Plan, run and compile the pipeline of a run config.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[Path, typer.Argument(help="run config (YAML)", show_default=False)]
+
+
+@app.command("plan")
+def plan_command(config: Config) -> None:
+    """Show the tasks and recipes of a run, and check its model and data, before any compute."""
+    spec = _checked(config)
+    from pipelines.show import plan_tree
+
+    console.out.print(plan_tree(spec))
+
+
+@app.command("run")
+def run_command(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="folder for the results [default: out/<name>]")] = None,
+    work: Annotated[Path, typer.Option(help="folder for intermediate artifacts, cache and logs")] = Path(".litemill"),
+    cache: Annotated[bool, typer.Option(help="serve tasks whose inputs and code are unchanged from the cache")] = True,
+) -> None:
+    """Run the pipeline on this machine. Exit code 0: a variant met the budget; 3: none did."""
+    began = time.monotonic()
+    spec = _checked(config)
+    out = out or Path("out") / spec.name
+    from pipelines.local import run_locally
+    from pipelines.show import Progress, results_table
+
+    progress = Progress(Console(file=sys.stdout))  # a console of its own: the run redirects what tasks print
+    results = run_locally(spec, out, work, cache=cache, tell=progress)
+    console.out.print()
+    console.out.print(results_table(results))
+    told = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
+    console.out.print(f"{told}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}")
+    took = time.monotonic() - began
+    console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
+    if not results.winner:
+        raise typer.Exit(NO_ADMISSIBLE_VARIANT)
+
+
+@app.command("compile")
+def compile_command(
+    config: Config, out: Annotated[Path, typer.Option("--out", "-o", help="the YAML file to write", show_default=False)]
+) -> None:
+    """Compile the pipeline to Kubeflow's intermediate representation."""
+    spec = load_config(config)
+    if out.suffix not in (".yaml", ".yml"):
+        raise ConfigError("a compiled pipeline is a .yaml file", where=str(out))
+    from kfp import compiler
+
+    from pipelines.build import build_pipeline
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(build_pipeline(spec), str(out))
+    console.out.print(f"compiled {config} to {out}", highlight=False)
+
+
+def _checked(config: Path) -> RunSpec:
+    spec = load_config(config)
+    for warning in preflight(spec).warnings:
+        console.out.print(f"[yellow]warning:[/] {warning}")
+    return spec

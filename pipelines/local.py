@@ -1,0 +1,130 @@
+"""Run a pipeline on this machine under `kfp.local`, and leave its results in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from kfp import dsl, local
+
+from litemill.artifacts import read_manifest
+from litemill.errors import ConfigError, LitemillError
+from litemill.layout import RESULTS
+from litemill.results import Results
+from litemill.spec import RunSpec
+from pipelines.build import build_pipeline
+from pipelines.fingerprint import fingerprint
+from pipelines.observe import TaskEvent, observed
+
+CODE = "LITEMILL_CODE"
+"""Task variable that carries the library's digest into Kubeflow's cache key."""
+
+
+class RunLog:
+    """Everything the tasks print, in a file; the last lines of the current task are kept to explain a failure."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.tail: deque[str] = deque(maxlen=200)
+
+    def write(self, text: str) -> int:
+        """Write to the file and remember the lines."""
+        self.tail.extend(line for line in text.splitlines() if line.strip())
+        return self.file.write(text)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self.file.flush()
+
+    def last_words(self) -> str:
+        """The library's own error among the task's last lines, else the last line that names an error."""
+        lines = [line.strip() for line in self.tail]
+        told = [line for line in lines if line.startswith("litemill.errors.")]
+        errors = told or [line for line in lines if "Error" in line.split(":")[0]] or lines
+        return errors[-1].partition(": ")[2] or errors[-1] if errors else "it said nothing"
+
+
+def run_locally(
+    spec: RunSpec, out: Path, work: Path, *, cache: bool = True, tell: Callable[[TaskEvent], None] = lambda event: None
+) -> Results:
+    """Run the pipeline of a config in subprocesses.
+
+    Args:
+        spec: The run config.
+        out: Folder for the results; those of an earlier run are replaced.
+        work: Folder for what tasks pass on, the cache and the logs.
+        cache: Whether tasks whose inputs and code are the same are served from earlier runs.
+        tell: Called when a task begins and ends.
+
+    Raises:
+        ConfigError: `out` holds something else than results.
+        LitemillError: A task failed; names it, its error and the log.
+    """
+    check_out(out)
+    logs = work / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Path] = {}
+    failed: list[tuple[str, str]] = []
+
+    def watch(event: TaskEvent) -> None:
+        if event.state == "started":
+            log.tail.clear()
+        elif event.state == "failed":
+            failed.append((event.name, log.last_words()))
+        elif event.name == "compare":
+            found["results"] = Path(event.outputs["results"].path)
+        tell(event)
+
+    with tempfile.NamedTemporaryFile("w", dir=logs, prefix=f"{spec.name}-", suffix=".log", delete=False) as file:
+        log = RunLog(file)  # type: ignore[arg-type]
+        # A stream of its own keeps what tasks print out of the progress display.
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            local.init(
+                local.SubprocessRunner(use_venv=False),
+                pipeline_root=str(work / "pipeline"),
+                enable_caching=cache,
+                cache_root=str(work / "cache"),
+            )
+            pipeline = build_pipeline(spec, dress=_with_code)
+            with observed(watch):
+                try:
+                    pipeline()
+                except RuntimeError as error:
+                    if not failed:
+                        raise LitemillError(str(error), where=file.name) from error
+    if failed:
+        name, words = failed[0]
+        raise LitemillError(f"task {name} failed: {words}", fix=f"The whole log: {file.name}")
+    return deliver(found["results"], out)
+
+
+def check_out(out: Path) -> None:
+    """Refuse to replace a folder that holds anything but results.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RESULTS).is_file())):
+        raise ConfigError("is there and holds no results of Litemill", where=str(out), fix="Name another --out folder")
+
+
+def deliver(results: Path, out: Path) -> Results:
+    """Copy a results folder to where the user wants it, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
+        shutil.copytree(results, Path(beside) / "new")
+        if out.exists():
+            out.rename(Path(beside) / "old")
+        (Path(beside) / "new").rename(out)
+    return read_manifest(out / RESULTS, Results)
+
+
+def _with_code(component: str, task: dsl.PipelineTask) -> None:
+    task.set_env_variable(CODE, fingerprint(component.replace("-", "_")))

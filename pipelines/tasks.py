@@ -1,0 +1,39 @@
+"""Tasks with names of their own: the graph reads like the plan, and a cache key does not depend on its position."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+UNCACHED = frozenset({"start-run", "log-variants", "compare", "release", "finish-run"})
+"""Components that touch MLflow: they happen every time."""
+
+Dress = Callable[[str, dsl.PipelineTask], None]
+"""Adds what a place to run needs (cache keys, resources, secrets) to a task; the string names its component."""
+
+
+def undressed(component: str, task: dsl.PipelineTask) -> None:
+    """Add nothing."""
+
+
+def add_task(dress: Dress, component: BaseComponent, name: str, /, **arguments: Any) -> dsl.PipelineTask:
+    """Add a task of a component to the pipeline being built, under a name of its own.
+
+    Kubeflow numbers tasks of one component (`evaluate-2`), so one more recipe would rename the others.
+    """
+    kind = component.component_spec.name
+    own = copy.deepcopy(component)
+    own.component_spec.name = own.name = name
+    task = own(**arguments)
+    task.set_caching_options(kind not in UNCACHED)
+    dress(kind, task)
+    return task
+
+
+def slug(text: str) -> str:
+    """Text as Kubeflow allows it in a name: lower case, digits and single hyphens."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in text.lower()).split())
