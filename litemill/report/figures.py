@@ -1,0 +1,247 @@
+"""Scatter plots as geometry for inline SVG: accuracy against size and against latency, with the Pareto front.
+
+Drawn by hand rather than with a plotting library because the page must carry everything inline: plotly's bundle alone
+is 4.8 MB, these figures are a few kilobytes, print well, and follow the reader's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from litemill.report.wording import count, estimate, latency, number, significant, steps
+from litemill.results import Results, VariantResult
+from litemill.select import pareto_front
+
+WIDTH, HEIGHT = 620, 360
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 46
+LABEL_HEIGHT, LETTER = 13.0, 6.3
+LOG_FROM = 8.0
+"""Spread of the values from which an axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values to pixels, with the ticks that are drawn."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Pixel of a value."""
+        low, high, here = (math.log(item) if self.log else item for item in (self.low, self.high, value))
+        return round(self.start + (here - low) / (high - low) * (self.end - self.start), 1)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Pixel and text of each tick."""
+        values = _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high)
+        step = values[1] - values[0] if len(values) > 1 and not self.log else 0
+        return [(self.at(value), _tick_text(value, step)) for value in values]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One variant in a figure. `low` and `high` are the pixels of the interval of its accuracy."""
+
+    recipe: str
+    verdict: str
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    front: bool
+    winner: bool
+    told: list[str]
+    label: tuple[float, float, str] | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What the template draws."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x: Axis
+    y: Axis
+    points: list[Point]
+    front: str
+    x_limit: float | None = None
+    y_limit: float | None = None
+    size: tuple[int, int] = field(default=(WIDTH, HEIGHT))
+    frame: tuple[int, int, int, int] = field(default=(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM))
+
+
+def figures(results: Results, higher_is_better: bool = True) -> list[Figure]:
+    """Accuracy against size, and against latency for each target that has at least two latencies to compare.
+
+    Args:
+        results: What the run found.
+        higher_is_better: Of the metric; a drop is a loss either way.
+    """
+    sign = 1 if higher_is_better else -1
+    usable = [variant for variant in results.variants if variant.accuracy is not None]
+    drawn = []
+    if usable:
+        sizes = {variant.recipe: float(variant.size_bytes) for variant in usable}
+        drawn.append(_scatter(results, usable, sizes, "size", sign))
+    for target in targets(results):
+        found = {variant.recipe: variant.measurements.get(target) for variant in usable}
+        times = {recipe: item.latency_ms["p50"] for recipe, item in found.items() if item and "p50" in item.latency_ms}
+        if len(times) > 1:
+            drawn.append(_scatter(results, usable, times, target, sign))
+    return drawn
+
+
+def targets(results: Results) -> list[str]:
+    """Names of all targets, in the order they are met."""
+    return list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
+
+
+def _scatter(
+    results: Results, variants: Sequence[VariantResult], cost: dict[str, float], what: str, sign: int
+) -> Figure:
+    shown = [variant for variant in variants if variant.recipe in cost]
+    metric = next((variant.metric for variant in shown if variant.metric), "accuracy")
+    kinds = ", ".join(sorted({item.measurements[what].kind for item in shown if what in item.measurements}))
+    limits = results.budget
+    x_limit = limits.max_size_bytes if what == "size" else limits.max_latency_ms.get(what)
+    y_limit = _lowest_accuracy(shown, limits.max_accuracy_drop, sign)
+    spans = {variant.recipe: _span(variant, sign) for variant in shown}
+    heights = [value for variant in shown for value in (variant.accuracy, *(spans[variant.recipe] or ()))]
+    x = _axis([cost[variant.recipe] for variant in shown], LEFT, WIDTH - RIGHT, include=x_limit, positive=True)
+    y = _axis([value for value in heights if value is not None], HEIGHT - BOTTOM, TOP, include=y_limit)
+    kept = pareto_front([(cost[variant.recipe], -sign * (variant.accuracy or 0.0)) for variant in shown])
+    points = [
+        _point(results, variant, x.at(cost[variant.recipe]), y, spans[variant.recipe], on_front)
+        for variant, on_front in zip(shown, kept, strict=True)
+    ]
+    return Figure(
+        title=f"{metric} against size" if what == "size" else f"{metric} against latency on {what}",
+        x_label="size of the .tflite (bytes)" if what == "size" else f"p50 latency on {what} (ms, {kinds})",
+        y_label=metric,
+        x=x,
+        y=y,
+        points=_labelled(points),
+        front=_staircase([point for point in points if point.front]),
+        x_limit=x.at(x_limit) if x_limit is not None and x.low <= x_limit <= x.high else None,
+        y_limit=y.at(y_limit) if y_limit is not None and y.low <= y_limit <= y.high else None,
+    )
+
+
+def _span(variant: VariantResult, sign: int) -> tuple[float, float] | None:
+    """The interval of a variant's metric, given the baseline's value: that of the paired drop, turned."""
+    if variant.accuracy is None or variant.accuracy_drop is None:
+        return None
+    baseline = variant.accuracy + sign * variant.accuracy_drop.value
+    ends = [baseline - sign * bound for bound in variant.accuracy_drop.ci]
+    return min(ends), max(ends)
+
+
+def _lowest_accuracy(variants: Sequence[VariantResult], max_drop: float | None, sign: int) -> float | None:
+    known = [variant for variant in variants if variant.accuracy_drop and variant.accuracy is not None]
+    if max_drop is None or not known or known[0].accuracy is None or known[0].accuracy_drop is None:
+        return None
+    return known[0].accuracy + sign * known[0].accuracy_drop.value - sign * max_drop
+
+
+def _point(
+    results: Results, variant: VariantResult, x: float, y: Axis, span: tuple[float, float] | None, front: bool
+) -> Point:
+    told = [
+        steps(variant),
+        f"{variant.metric} {number(variant.accuracy)}, drop {estimate(variant.accuracy_drop)}",
+        f"{count(variant.size_bytes)} bytes, {count(variant.gzip_bytes)} gzip",
+        *(f"{target}: {latency(found)}" for target, found in variant.measurements.items()),
+        f"{variant.verdict}: {variant.reason}" if variant.reason else variant.verdict,
+    ]
+    return Point(
+        recipe=variant.recipe,
+        verdict=variant.verdict,
+        x=x,
+        y=y.at(variant.accuracy or 0.0),
+        low=y.at(span[0]) if span else None,
+        high=y.at(span[1]) if span else None,
+        front=front,
+        winner=variant.recipe == results.winner,
+        told=told,
+    )
+
+
+def _axis(
+    values: list[float], start: float, end: float, *, include: float | None = None, positive: bool = False
+) -> Axis:
+    """An axis that holds all values; a limit is drawn into it unless it is so far off that the points would crowd."""
+    low, high = min(values), max(values)
+    log = positive and low > 0 and high / low > LOG_FROM
+    if include is not None and (not log or include > 0):
+        spread = (high - low) or abs(high) or 1.0
+        if low - 2 * spread <= include <= high + 2 * spread:
+            low, high = min(low, include), max(high, include)
+    if log:
+        return Axis(low / 1.3, high * 1.3, start, end, log=True)
+    margin = 0.08 * ((high - low) or abs(high) * 0.1 or 1.0)
+    return Axis(max(0.0, low - margin) if positive else low - margin, high + margin, start, end)
+
+
+def _ticks(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Round values (1, 2, 5 times a power of ten) between two bounds."""
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
+    return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [
+        value for power in powers for value in (10.0**power, 2 * 10.0**power, 5 * 10.0**power) if low <= value <= high
+    ]
+
+
+def _tick_text(value: float, step: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if step:
+        return number(value, max(0, -math.floor(math.log10(step) + 1e-9)))
+    return significant(value, 1)
+
+
+def _staircase(front: Sequence[Point]) -> str:
+    """The front as an SVG path: between two points nothing better was found, so the line goes along, then up."""
+    ordered = sorted(front, key=lambda point: (point.x, -point.y))
+    if not ordered:
+        return ""
+    path = f"M{ordered[0].x} {ordered[0].y}"
+    return path + "".join(f"H{point.x}V{point.y}" for point in ordered[1:])
+
+
+def _labelled(points: Sequence[Point]) -> list[Point]:
+    """Write a name at each point where there is room for it; the front and the winner come first."""
+    taken = [(point.x - 6, point.y - 6, point.x + 6, point.y + 6) for point in points]
+    labels: dict[str, tuple[float, float, str]] = {}
+    for point in sorted(points, key=lambda item: (not item.winner, not item.front)):
+        width = len(point.recipe) * LETTER
+        places = [
+            (point.x + 10, point.y + 4, "start", point.x + 9),
+            (point.x - 10, point.y + 4, "end", point.x - 9 - width),
+            (point.x, point.y - 11, "middle", point.x - width / 2),
+            (point.x, point.y + 20, "middle", point.x - width / 2),
+        ]
+        for x, y, anchor, left in places:
+            box = (left, y - LABEL_HEIGHT + 3, left + width, y + 3)
+            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                labels[point.recipe] = (x, y, anchor)
+                break
+    return [Point(**{**point.__dict__, "label": labels.get(point.recipe)}) for point in points]
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,77 @@
+"""Read what a run left in its output folder: the evidence of each recipe, and the facts that all of it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from litemill.artifacts import read_manifest
+from litemill.evidence import Evaluation, Measurement, VariantManifest
+from litemill.layout import EVALUATION, VARIANT
+from litemill.select import VariantEvidence
+
+VARIANTS = "variants"
+
+
+def read_evidence(folder: Path) -> VariantEvidence:
+    """Read what is known about one recipe.
+
+    Args:
+        folder: Holds `variant.json` and, where they were made, `evaluation.json` and `measurement.<target>.json`.
+
+    Raises:
+        InputError: A manifest is missing or broken.
+    """
+    measured = [read_manifest(file, Measurement) for file in sorted(folder.glob("measurement.*.json"))]
+    return VariantEvidence(
+        variant=read_manifest(folder / VARIANT, VariantManifest),
+        evaluation=read_manifest(folder / EVALUATION, Evaluation) if (folder / EVALUATION).exists() else None,
+        measurements={item.target: item for item in measured},
+    )
+
+
+def read_all(folder: Path) -> dict[str, VariantEvidence]:
+    """The evidence of every recipe in a run's output folder, by recipe."""
+    return {file.parent.name: read_evidence(file.parent) for file in sorted(folder.glob(f"{VARIANTS}/*/{VARIANT}"))}
+
+
+def provenance(evidence: Iterable[VariantEvidence]) -> dict[str, dict[str, str]]:
+    """What the results rest on: digests and sizes of the data, seeds, versions and devices, each named once.
+
+    A fact that differs between recipes lists all its values.
+    """
+    facts: dict[str, dict[str, list[str]]] = {"Data and model": {}, "Versions": {}}
+    for entry in evidence:
+        variant, evaluation = entry.variant, entry.evaluation
+        about = facts["Data and model"]
+        _note(about, "calibration split (sha256)", variant.data_sha256)
+        _note(about, "calibration samples", variant.calibration_samples or "")
+        _note(about, "seed", variant.seed)
+        if evaluation and evaluation.status == "ok":
+            _note(about, "test split (sha256)", evaluation.data_sha256)
+            _note(about, "test samples", f"{evaluation.samples:,}")
+            _note(about, "kernels of the evaluation", evaluation.kernels)
+        for name, version in variant.versions.items():
+            _note(facts["Versions"], name, version)
+        for target, measurement in entry.measurements.items():
+            for name, value in _flat(measurement.device):
+                _note(facts.setdefault(f"Target {target}", {}), name, value)
+    told = {title: {name: ", ".join(values) for name, values in group.items()} for title, group in facts.items()}
+    return {title: group for title, group in told.items() if group}
+
+
+def _note(group: dict[str, list[str]], name: str, value: Any) -> None:
+    text = str(value)
+    if text and text not in group.setdefault(name, []):
+        group[name].append(text)
+    if not group[name]:
+        del group[name]
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}".replace("_", " "), value

@@ -1,0 +1,90 @@
+"""The report of a run: `report.html` (one self-contained file) and `summary.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from litemill import __version__
+from litemill.artifacts import write_text
+from litemill.layout import REPORT, SUMMARY
+from litemill.report import wording
+from litemill.report.figures import figures, targets
+from litemill.report.folder import provenance, read_all
+from litemill.results import Results
+from litemill.select import VariantEvidence
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(results: Results, folder: Path, config: Mapping[str, str] | None = None) -> None:
+    """Write `report.html` and `summary.md` into a run's output folder.
+
+    Args:
+        results: What the run found.
+        folder: Holds `variants/<recipe>/` with the evidence of each recipe; details come from there.
+        config: What the run was asked for, flattened; shown as it is.
+
+    Raises:
+        InputError: A manifest below `folder` is broken.
+    """
+    evidence = read_all(folder)
+    environment = _environment()
+    context = _context(results, evidence, config or {})
+    for template, name in (("report.html.j2", REPORT), ("summary.md.j2", SUMMARY)):
+        write_text(folder / name, environment.get_template(template).render(context))
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["say"] = wording
+    environment.filters["cell"] = _cell
+    return environment
+
+
+def _cell(text: object) -> str:
+    """Text fit for a cell of a Markdown table."""
+    return " ".join(str(text).replace("|", "\\|").split())
+
+
+def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: Mapping[str, str]) -> dict[str, Any]:
+    evaluated = [
+        entry.evaluation for entry in evidence.values() if entry.evaluation and entry.evaluation.status == "ok"
+    ]
+    return {
+        "results": results,
+        "winner": next((variant for variant in results.variants if variant.recipe == results.winner), None),
+        "usable": [variant for variant in results.variants if variant.status == "ok"],
+        "failed": [variant for variant in results.variants if variant.status == "failed"],
+        "targets": targets(results),
+        "figures": figures(results, all(item.higher_is_better for item in evaluated)),
+        "evidence": evidence,
+        "metric": evaluated[0].metric if evaluated else "accuracy",
+        "baseline": _baseline(results, evidence),
+        "provenance": provenance(evidence.values()),
+        "config": config,
+        "largest": max((variant.size_bytes for variant in results.variants), default=0),
+        "version": __version__,
+    }
+
+
+def _baseline(results: Results, evidence: Mapping[str, VariantEvidence]) -> float | None:
+    """The metric of the float32 baseline, which every drop is against."""
+    for variant in results.variants:
+        entry = evidence.get(variant.recipe)
+        if entry and entry.evaluation and variant.accuracy is not None and variant.accuracy_drop:
+            sign = 1 if entry.evaluation.higher_is_better else -1
+            return variant.accuracy + sign * variant.accuracy_drop.value
+    return None

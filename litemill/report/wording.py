@@ -1,0 +1,90 @@
+"""How figures are written in reports: one way for each quantity, the same in HTML and in Markdown."""
+
+from __future__ import annotations
+
+from litemill.evidence import Estimate
+from litemill.results import TargetResult, VariantResult
+from litemill.spec import Budget
+
+NOTHING = "–"
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float | None, decimals: int = 4) -> str:
+    """A number with a fixed number of decimals and a typographic minus; a dash for what is not known."""
+    return NOTHING if value is None else f"{value:.{decimals}f}".replace("-", MINUS)
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with a fixed number of significant digits, never in exponent form where it can be read without."""
+    if value is None:
+        return NOTHING
+    if value == 0 or 1e-4 <= abs(value) < 1e7:
+        text = f"{value:#.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:,.0f}"
+        return text.rstrip(".").replace("-", MINUS)
+    return f"{value:.{digits - 1}e}".replace("-", MINUS)
+
+
+def estimate(value: Estimate | None, decimals: int = 4) -> str:
+    """`0.0040 [0.0010, 0.0070]`."""
+    if value is None:
+        return NOTHING
+    return f"{number(value.value, decimals)} {interval(value, decimals)}"
+
+
+def interval(value: Estimate, decimals: int = 4) -> str:
+    """`[0.0010, 0.0070]`."""
+    return f"[{number(value.ci[0], decimals)}, {number(value.ci[1], decimals)}]"
+
+
+def count(value: int | None) -> str:
+    """`95,576`; a dash for what is not known (no file has 0 bytes)."""
+    return f"{value:,}" if value else NOTHING
+
+
+def kib(value: int | None) -> str:
+    """`93.3 KiB`, or MiB from one up."""
+    if not value:
+        return NOTHING
+    return f"{value / 1024:.1f} KiB" if value < 1 << 20 else f"{value / (1 << 20):.2f} MiB"
+
+
+def percent(fraction: float | None) -> str:
+    """`50 %`, with a decimal below 10 %."""
+    if fraction is None:
+        return NOTHING
+    return f"{100 * fraction:.0f} %" if fraction == 0 or fraction >= 0.0995 else f"{100 * fraction:.1f} %"
+
+
+def steps(variant: VariantResult) -> str:
+    """`prune → qat → int8`."""
+    return " → ".join(variant.steps)
+
+
+def latency(found: TargetResult | None) -> str:
+    """The median with its kind, or why there is none: `0.370 ms`, `0.372 ms (estimated)`, `failed`."""
+    if found is None:
+        return NOTHING
+    if found.status == "failed":
+        return "failed"
+    if "p50" not in found.latency_ms:
+        return NOTHING
+    kind = "" if found.kind == "measured" else f" ({found.kind})"
+    return f"{significant(found.latency_ms['p50'])} ms{kind}"
+
+
+def budget(limits: Budget) -> list[str]:
+    """The limits, one phrase each; empty when nothing is limited."""
+    told = []
+    if limits.max_accuracy_drop is not None:
+        told.append(f"accuracy drop at most {limits.max_accuracy_drop:g}")
+    if limits.max_size_bytes is not None:
+        told.append(f"size at most {limits.max_size_bytes:,} bytes")
+    told += [f"p50 on {target} at most {limit:g} ms" for target, limit in limits.max_latency_ms.items()]
+    return told
+
+
+def objective(name: str) -> str:
+    """`smallest size`, `lowest latency on host`."""
+    kind, _, target = name.partition(":")
+    return f"lowest latency on {target}" if kind == "latency" else "smallest size"

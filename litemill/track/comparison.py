@@ -1,0 +1,107 @@
+"""Fan-in: the evidence of all child runs, fetched from MLflow, judged, reported and logged to the parent run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from litemill.artifacts import staged, write_manifest
+from litemill.errors import InputError
+from litemill.layout import RESULTS, SAMPLES, SUMMARY
+from litemill.report import read_evidence, write_report
+from litemill.results import Results
+from litemill.select import build_results, select
+from litemill.spec import Budget
+from litemill.track.runs import NOTE, RECIPE, VERDICT
+from litemill.track.store import MAX_TAG, talking, write
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+VARIANTS = "variants"
+
+
+def compare(
+    parent_run_id: str, run_ids: Sequence[str], name: str, budget: Budget, objective: str, out: Path
+) -> Results:
+    """Say which variant to ship, and leave the whole result in a folder and in the parent run.
+
+    Args:
+        parent_run_id: From `start_run`.
+        run_ids: Child runs, from `log_variants`.
+        name: Name of the run.
+        budget: What a variant must keep to be shipped.
+        objective: What to minimise among those: `size` or `latency:<target>`.
+        out: Folder for `results.json`, `report.html`, `summary.md` and `variants/<recipe>/…`; new or empty.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        InputError: There are no child runs, or one holds no variant.
+        LitemillError: The store cannot be used.
+    """
+    if not run_ids:
+        raise InputError("there are no variants to compare", where=f"run {parent_run_id}")
+    with talking("compare variants") as client, staged(out) as folder:
+        runs = {_fetch(client, run_id, folder / VARIANTS): run_id for run_id in run_ids}
+        evidence = [read_evidence(folder / VARIANTS / recipe) for recipe in runs]
+        results = build_results(
+            name, evidence, select(evidence, budget, objective), budget, objective, mlflow_run_id=parent_run_id
+        )
+        write_manifest(folder / RESULTS, results)
+        write_report(results, folder, client.get_run(parent_run_id).data.params)
+        _publish(client, parent_run_id, runs, results, folder)
+    return results
+
+
+def _fetch(client: MlflowClient, run_id: str, into: Path) -> str:
+    """Download a child run's files to a folder named after its recipe, and return that name."""
+    recipe = str(client.get_run(run_id).data.tags.get(RECIPE, ""))
+    if not recipe:
+        raise InputError(
+            "holds no variant", where=f"MLflow run {run_id}", fix="Pass the ids that log_variants returned"
+        )
+    folder = into / recipe
+    if folder.exists():
+        raise InputError(f"two runs hold the recipe {recipe!r}", where=f"MLflow run {run_id}")
+    folder.mkdir(parents=True)
+    client.download_artifacts(run_id, "", str(folder))
+    (folder / SAMPLES).unlink(missing_ok=True)  # per-sample outcomes stay with the child run
+    return recipe
+
+
+def _publish(client: MlflowClient, parent_run_id: str, runs: dict[str, str], results: Results, folder: Path) -> None:
+    """Log a comparison: files, description and the winner's figures to the parent, each verdict to its child."""
+    client.log_artifacts(parent_run_id, str(folder))
+    best = next((variant for variant in results.variants if variant.recipe == results.winner), None)
+    metrics: dict[str, float] = {
+        "variants": len(results.variants),
+        "admissible": sum(variant.verdict == "pass" for variant in results.variants),
+    }
+    if best:
+        metrics |= {"winner/size_bytes": best.size_bytes, "winner/gzip_bytes": best.gzip_bytes}
+        metrics |= {"winner/accuracy": best.accuracy} if best.accuracy is not None else {}
+        metrics |= {"winner/accuracy_drop": best.accuracy_drop.value} if best.accuracy_drop else {}
+    write(
+        client,
+        parent_run_id,
+        params={"objective": results.objective},
+        metrics=metrics,
+        tags={
+            "litemill.winner": results.winner,
+            "litemill.outcome": results.reason,
+            NOTE: fit((folder / SUMMARY).read_text(encoding="utf-8")),
+        },
+    )
+    for variant in results.variants:
+        write(client, runs[variant.recipe], tags={VERDICT: variant.verdict, "litemill.pareto": str(variant.pareto)})
+
+
+def fit(summary: str, limit: int = MAX_TAG) -> str:
+    """Cut a description at a line's end so that it fits into a tag, and say where the rest is."""
+    if len(summary) <= limit:
+        return summary
+    rest = f"\n\nThe rest is in the artifact {SUMMARY}.\n"
+    return summary[: limit - len(rest)].rpartition("\n")[0] + rest

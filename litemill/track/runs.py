@@ -1,0 +1,176 @@
+"""The parent run: one for each pipeline run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from litemill import __version__
+from litemill.track.store import experiment_id, talking, write
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+RUN_ID = "MLFLOW_RUN_ID"
+PARENT, NAME, NOTE, SOURCE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content", "mlflow.source.name"
+KIND, VERSION, RECIPE, STATUS = "litemill.kind", "litemill.version", "litemill.recipe", "litemill.status"
+REASON, VERDICT, ATTACHED = "litemill.reason", "litemill.verdict", "litemill.attached"
+PIPELINE_RUN = "litemill.pipeline_run_id"
+KFP_RUN, KFP_URL = "kfp.pipeline_run_id", "kfp.pipeline_run_url"
+"""Tag names of Kubeflow's own MLflow integration."""
+KFP_URL_VARIABLE, ON_CLUSTER = "KFP_PIPELINE_RUN_URL", "KUBERNETES_SERVICE_HOST"
+ENDS: dict[str, RunStatus] = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED", "CANCELED": "KILLED"}
+"""How Kubeflow's final states are called in MLflow; every other one is FAILED."""
+
+
+def start_run(
+    name: str,
+    params: Mapping[str, Any],
+    *,
+    pipeline_run_id: str,
+    tags: Mapping[str, str] | None = None,
+    run_name: str = "",
+) -> str:
+    """Open the parent run of a pipeline run, or attach to the one there is.
+
+    Where Kubeflow's MLflow integration injected MLFLOW_RUN_ID (the run of the task), its pipeline run is the parent.
+    Started again for the same pipeline run (a retried task), the first one is used.
+
+    Args:
+        name: Experiment; created when there is none.
+        params: What to log, nested mappings flattened to `a.b`.
+        pipeline_run_id: What the pipeline's runner calls this run.
+        tags: Tags of the run.
+        run_name: How MLflow lists it; MLflow makes one up when empty.
+
+    Returns:
+        The id of the MLflow run.
+
+    Raises:
+        LitemillError: The store cannot be used.
+    """
+    wanted = {KIND: "pipeline", VERSION: __version__, PIPELINE_RUN: pipeline_run_id} | _kfp_tags(pipeline_run_id)
+    wanted |= tags or {}
+    with talking("start a run") as client:
+        if injected := os.environ.get(RUN_ID, "").strip():
+            run_id = _top(client, injected)
+            wanted[ATTACHED] = "true"
+        else:
+            experiment = experiment_id(client, name)
+            run_id = _find(client, experiment, pipeline_run_id)
+            if not run_id:
+                run = client.create_run(experiment, tags={SOURCE: "litemill"}, run_name=run_name or None)
+                run_id = str(run.info.run_id)
+        write(client, run_id, params=flatten(params), tags=wanted)
+        return run_id
+
+
+def _kfp_tags(pipeline_run_id: str) -> dict[str, str]:
+    """Tags that lead from MLflow to the Kubeflow run, as far as they are known."""
+    tags = {KFP_RUN: pipeline_run_id} if os.environ.get(ON_CLUSTER) else {}
+    if url := os.environ.get(KFP_URL_VARIABLE, "").strip():
+        tags[KFP_URL] = url
+    return tags
+
+
+def _top(client: MlflowClient, run_id: str) -> str:
+    """The run at the top of a tree of nested runs."""
+    parent = client.get_run(run_id).data.tags.get(PARENT, "")
+    return _top(client, parent) if parent else run_id
+
+
+def _find(client: MlflowClient, experiment: str, pipeline_run_id: str) -> str:
+    """The parent run that was started for a pipeline run, or nothing."""
+    if not pipeline_run_id or "'" in pipeline_run_id:
+        return ""
+    where = f"tags.`{PIPELINE_RUN}` = '{pipeline_run_id}' and tags.`{KIND}` = 'pipeline'"
+    found = client.search_runs([experiment], filter_string=where, max_results=1)
+    return str(found[0].info.run_id) if found else ""
+
+
+def finish_run(name: str, pipeline_run_id: str, state: str, error: str = "") -> None:
+    """Close the parent run of a pipeline run, and with it those of its children that were left open.
+
+    An exit task gets no outputs of other tasks, so the run is found by what `start_run` noted. When there is none (the
+    pipeline failed before it was started) a warning is logged. A run that Litemill
+    attached to is closed by the one who opened it.
+
+    Args:
+        name: Experiment.
+        pipeline_run_id: What the pipeline's runner calls this run.
+        state: Kubeflow's final state: SUCCEEDED, FAILED or CANCELLED.
+        error: Why it did not finish well; becomes a tag and heads the description.
+
+    Raises:
+        LitemillError: The store cannot be used.
+    """
+    status = ENDS.get(state.upper(), "FAILED")
+    with talking("finish a run") as client:
+        injected = os.environ.get(RUN_ID, "").strip()
+        known = client.get_experiment_by_name(name)
+        found = _find(client, known.experiment_id, pipeline_run_id) if known else ""
+        run_id = found or (_top(client, injected) if injected else "")
+        if not run_id:
+            logger.warning("no MLflow run was started for pipeline run %s of %r", pipeline_run_id, name)
+            return
+        _close(client, run_id, status, error)
+
+
+def _close(client: MlflowClient, run_id: str, status: RunStatus, error: str) -> None:
+    run = client.get_run(run_id)
+    for child in children(client, run_id):
+        if child.info.status == "RUNNING" and child.data.tags.get(RECIPE):
+            client.set_terminated(child.info.run_id, "KILLED" if status == "KILLED" else "FAILED")
+    tags = {STATUS: status.lower()}
+    if status != "FINISHED":
+        reason = error.strip() or "The pipeline did not finish; the logs of its tasks say why"
+        described = f"**{status.capitalize()}.** {reason}\n\n{run.data.tags.get(NOTE, '')}".strip()
+        tags |= {REASON: reason, NOTE: described}
+    write(client, run_id, tags=tags)
+    if run.data.tags.get(ATTACHED) != "true":
+        client.set_terminated(run_id, status)
+
+
+def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, secrets hidden.
+
+    Raises:
+        LitemillError: The store cannot be used, or there is no such run.
+    """
+    with talking(f"tag run {run_id}") as client:
+        write(client, run_id, tags=tags)
+
+
+def children(client: MlflowClient, run_id: str) -> list[Any]:
+    """The MLflow runs below a parent run, oldest first."""
+    experiment = client.get_run(run_id).info.experiment_id
+    return list(
+        client.search_runs(
+            [experiment],
+            filter_string=f"tags.`{PARENT}` = '{run_id}'",
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+        )
+    )
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters as `a.b: text`; lists as JSON, whole floats (Kubeflow makes 8 into 8.0) as integers."""
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{key}.")
+        elif isinstance(value, float) and value.is_integer():
+            flat[key] = str(int(value))
+        elif isinstance(value, list | tuple):
+            flat[key] = json.dumps(value, ensure_ascii=False, default=str)
+        elif value is not None:
+            flat[key] = str(value)
+    return flat

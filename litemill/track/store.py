@@ -1,0 +1,146 @@
+"""Where runs are kept: the tracking address, one client for it, experiments, and errors that a user can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from litemill.errors import LitemillError
+from litemill.track.redact import redact, redact_value
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+SQLITE = "sqlite:///"
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+"""Defaults set before MLflow is imported: nothing phones home, and a dead server is told in seconds, not minutes."""
+
+MAX_IN_BATCH, MAX_METRICS = 100, 1000
+MAX_PARAM, MAX_TAG = 6000, 8000
+
+
+def tracking_uri() -> str:
+    """The store: MLFLOW_TRACKING_URI where it is set, else `mlflow.db` (sqlite) in the current folder."""
+    return os.environ.get(TRACKING_URI, "").strip() or f"{SQLITE}{Path.cwd() / DATABASE}"
+
+
+def artifact_location(uri: str, experiment: str) -> str | None:
+    """Where an experiment of a sqlite store keeps its files: beside the database, whatever the current folder is later.
+
+    A server decides for itself: None.
+    """
+    if not uri.startswith(SQLITE):
+        return None
+    database = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    return (database.absolute().parent / ARTIFACTS / experiment).as_uri()
+
+
+@cache
+def _client(uri: str) -> MlflowClient:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if uri.startswith(SQLITE):
+        Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute().parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def talking(doing: str) -> Iterator[MlflowClient]:
+    """Yield the client of the store; what goes wrong inside is told as one error, without credentials.
+
+    Args:
+        doing: What is being tried, as in "cannot …".
+
+    Raises:
+        LitemillError: The store is unreachable, refuses, or does not hold what was asked for.
+    """
+    uri = tracking_uri()
+    try:
+        yield _client(uri)
+    except LitemillError:
+        raise
+    except Exception as error:
+        if not _is_from_store(error):
+            raise
+        local = uri.startswith(SQLITE)
+        fix = (
+            "Check that the folder can be written and the file is an MLflow database"
+            if local
+            else f"Check {TRACKING_URI} and that the server runs; without it runs go to ./{DATABASE}"
+        )
+        raise LitemillError(
+            f"cannot {doing}: {_first_line(error)}", where=f"MLflow at {redact(uri)}", fix=fix
+        ) from None
+
+
+def _is_from_store(error: Exception) -> bool:
+    """Whether an error comes from MLflow, its HTTP client or its database."""
+    return type(error).__module__.partition(".")[0] in {"mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3"}
+
+
+def _first_line(error: Exception) -> str:
+    text = redact(str(error)).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")[:500]
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment of that name, created when there is none.
+
+    Raises:
+        LitemillError: The experiment is in MLflow's trash.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifact_location(tracking_uri(), name)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another run was faster
+    if found is None or found.lifecycle_stage == "deleted":
+        raise LitemillError(
+            f"the experiment {name!r} is deleted",
+            where=f"MLflow at {redact(tracking_uri())}",
+            fix="Restore it (mlflow experiments restore) or give the config another name",
+        )
+    return str(found.experiment_id)
+
+
+def write(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Log to a run in as few requests as MLflow's limits allow; secrets hidden, over-long values cut."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = time.time_ns() // 1_000_000
+    left_params = [Param(name, redact_value(name, value)[:MAX_PARAM]) for name, value in (params or {}).items()]
+    left_tags = [RunTag(name, redact_value(name, value)[:MAX_TAG]) for name, value in (tags or {}).items()]
+    left_metrics = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
+    while left_params or left_tags or left_metrics:
+        room = MAX_METRICS - MAX_IN_BATCH * 2
+        client.log_batch(
+            run_id,
+            metrics=left_metrics[:room],
+            params=left_params[:MAX_IN_BATCH],
+            tags=left_tags[:MAX_IN_BATCH],
+        )
+        left_params, left_tags = left_params[MAX_IN_BATCH:], left_tags[MAX_IN_BATCH:]
+        left_metrics = left_metrics[room:]

@@ -1,0 +1,210 @@
+"""Child runs: one for each recipe, with what was asked (params), what was found (metrics) and the files (artifacts)."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from litemill import __version__
+from litemill.artifacts import read_manifest
+from litemill.errors import InputError
+from litemill.evidence import Evaluation, Measurement, VariantManifest
+from litemill.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
+from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
+from litemill.track.store import talking, write
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything found out about one recipe, and where its files are."""
+
+    variant: VariantManifest
+    folder: Path
+    evaluation: Evaluation | None = None
+    evaluation_folder: Path | None = None
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no such variant, or why it could not be evaluated; empty when all is well."""
+        if self.variant.status == "failed":
+            return self.variant.reason
+        return self.evaluation.reason if self.evaluation and self.evaluation.status == "failed" else ""
+
+
+def plain(target: str) -> str:
+    """A target's name fit for a file name or a metric: `ssh://pi@host` becomes `ssh_pi_host`."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", target).strip("_")
+
+
+def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measurements: Sequence[Path]) -> list[str]:
+    """Log each recipe of a bundle as a child run of the pipeline's run.
+
+    Logged again for the same parent (a retried task), a recipe's earlier run is replaced.
+
+    Args:
+        parent_run_id: From `start_run`.
+        variants: Bundle: a folder a recipe with `variant.json` and, unless it failed, `model.tflite`.
+        evaluation: A folder a recipe with `evaluation.json` and `samples.npz`.
+        measurements: One folder for each target: in it a folder a recipe with `measurement.json`.
+
+    Returns:
+        The ids of the child runs, in the order of the recipes' names.
+
+    Raises:
+        InputError: The bundle holds no variant, or a manifest cannot be read.
+        LitemillError: The store cannot be used.
+    """
+    records = read_records(variants, evaluation, measurements)
+    with talking("log variants") as client, tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
+        experiment = client.get_run(parent_run_id).info.experiment_id
+        known = {run.data.tags.get(RECIPE, ""): run.info.run_id for run in children(client, parent_run_id)}
+        for record in records:
+            if earlier := known.get(record.variant.recipe):
+                client.delete_run(earlier)
+        return [_log(client, experiment, parent_run_id, record, Path(scratch)) for record in records]
+
+
+def read_records(variants: Path, evaluation: Path, measurements: Sequence[Path]) -> list[Record]:
+    """Read the evidence of every recipe in a bundle; evaluations and measurements may be missing.
+
+    Raises:
+        InputError: The bundle holds no variant, or a manifest cannot be read.
+    """
+    folders = sorted(file.parent for file in variants.glob(f"*/{VARIANT}"))
+    if not folders:
+        raise InputError(f"holds no variant (no folder with {VARIANT})", where=str(variants))
+    return [_read(folder, evaluation, measurements) for folder in folders]
+
+
+def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Record:
+    evaluated, recipe = evaluation / folder.name, folder.name
+    files = [place / recipe / MEASUREMENT for place in measurements]
+    measured = [read_manifest(file, Measurement) for file in files if file.exists()]
+    found = (evaluated / EVALUATION).exists()
+    return Record(
+        variant=read_manifest(folder / VARIANT, VariantManifest),
+        folder=folder,
+        evaluation=read_manifest(evaluated / EVALUATION, Evaluation) if found else None,
+        evaluation_folder=evaluated if found else None,
+        measurements={item.target: item for item in measured},
+    )
+
+
+def _log(client: MlflowClient, experiment: str, parent: str, record: Record, scratch: Path) -> str:
+    tags = {
+        PARENT: parent,
+        NAME: record.variant.recipe,
+        SOURCE: "litemill",
+        KIND: "variant",
+        VERSION: __version__,
+        RECIPE: record.variant.recipe,
+    }
+    run_id = str(client.create_run(experiment, tags=tags).info.run_id)
+    write(client, run_id, params=params_of(record), metrics=metrics_of(record), tags=_tags(record))
+    client.log_artifacts(run_id, str(_stage(record, scratch / record.variant.recipe)))
+    client.set_terminated(run_id, "FAILED" if record.reason else "FINISHED")
+    return run_id
+
+
+def params_of(record: Record) -> dict[str, str]:
+    """What was asked: the recipe with the options of its steps, and the digests of what went in and came out."""
+    variant = record.variant
+    asked: dict[str, Any] = {
+        "recipe": variant.recipe,
+        "steps": " → ".join(variant.steps),
+        "scheme": variant.scheme,
+        "seed": variant.seed,
+        "calibration_samples": variant.calibration_samples,
+        "model_sha256": variant.model_sha256 or None,
+        "calibration_sha256": variant.data_sha256 or None,
+        "sha256": variant.sha256 or None,
+        "metric": record.evaluation.metric if record.evaluation else None,
+        variant.scheme: variant.options,
+        "version": variant.versions,
+    }
+    for step in variant.train_steps:
+        asked.setdefault(step.step, step.options)
+    return flatten(asked)
+
+
+def metrics_of(record: Record) -> dict[str, float]:
+    """What was found out, as numbers; those of a target are grouped under its name (`host/latency_p50_ms`)."""
+    variant, evaluation = record.variant, record.evaluation
+    found: dict[str, float | None] = {}
+    if variant.status == "ok":
+        found |= {
+            "size_bytes": variant.size_bytes,
+            "gzip_bytes": variant.gzip_bytes,
+            "zstd_bytes": variant.zstd_bytes,
+            "sparsity": variant.graph.sparsity if variant.graph else None,
+            "conversion_seconds": variant.seconds,
+        }
+    if evaluation and evaluation.status == "ok":
+        found |= {"accuracy": evaluation.value, "agreement": evaluation.agreement, "test_samples": evaluation.samples}
+        if evaluation.drop:
+            low, high = evaluation.drop.ci
+            found |= {
+                "accuracy_drop": evaluation.drop.value,
+                "accuracy_drop_ci_low": low,
+                "accuracy_drop_ci_high": high,
+            }
+    for target, measurement in record.measurements.items():
+        if measurement.status == "ok":
+            found |= {f"{plain(target)}/{name}": value for name, value in _measured(measurement).items()}
+    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _measured(measurement: Measurement) -> dict[str, float | None]:
+    found: dict[str, float | None] = {f"latency_{name}_ms": value for name, value in measurement.latency_ms.items()}
+    if measurement.ratio_to_float32:
+        low, high = measurement.ratio_to_float32.ci
+        found |= {
+            "ratio_to_float32": measurement.ratio_to_float32.value,
+            "ratio_to_float32_ci_low": low,
+            "ratio_to_float32_ci_high": high,
+        }
+    return found | {
+        "init_ms": measurement.init_ms,
+        "first_inference_ms": measurement.first_inference_ms,
+        "peak_memory_bytes": measurement.peak_memory_bytes,
+        "arena_bytes": measurement.arena_bytes,
+        "realised_bytes": measurement.realised_bytes,
+    }
+
+
+def _tags(record: Record) -> dict[str, str]:
+    failed = {target: item for target, item in record.measurements.items() if item.status == "failed"}
+    tags = {STATUS: "failed" if record.reason else "ok"}
+    tags |= {f"litemill.{plain(target)}.kind": item.kind for target, item in record.measurements.items()}
+    tags |= {f"litemill.{plain(target)}.reason": item.reason for target, item in failed.items()}
+    lines = [f"`{' → '.join(record.variant.steps)}`"]
+    if record.reason:
+        tags[REASON] = record.reason
+        lines.append(f"**Failed.** {record.reason}")
+    lines += [f"**{target} failed.** {item.reason}" for target, item in failed.items()]
+    return tags | {NOTE: "\n\n".join(lines)}
+
+
+def _stage(record: Record, folder: Path) -> Path:
+    """Gather a recipe's files in one folder, laid out as in the output folder of a run, plus `samples.npz`."""
+    folder.mkdir(parents=True)
+    files = [record.folder / VARIANT, record.folder / TFLITE]
+    if record.evaluation_folder:
+        files += [record.evaluation_folder / EVALUATION, record.evaluation_folder / SAMPLES]
+    for file in files:
+        if file.exists():
+            shutil.copyfile(file, folder / file.name)
+    for target, measurement in record.measurements.items():
+        name = f"measurement.{plain(target)}.json"
+        (folder / name).write_text(measurement.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder
