@@ -41,6 +41,8 @@ class Int8Options(Options):
 class Int16x8Options(Options):
     """int16 activations with int8 weights: closer to float, slower where no kernel is delegated."""
 
+    io: Literal["int16", "float32"] = Field("int16", description="dtype of the model's inputs and outputs")
+
 
 SCHEMES: dict[str, type[Options]] = {
     "float32": Float32Options,

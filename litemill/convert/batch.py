@@ -1,0 +1,46 @@
+"""Keep a file that was converted with batch 1 resizable to other batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litemill.flatbuffer.reader import constant, ints, op_name, parse_model
+
+RESHAPE = "RESHAPE"
+SHAPE_INPUT = 1
+
+
+def free_reshapes(data: bytes) -> bytes:
+    """Let the constant shapes of RESHAPE ops follow the batch: `[1, a, b]` becomes `[−1, a, b]`, `[a, b]` `[−1, b]`.
+
+    The converter folds the batch of 1 into the shape that a RESHAPE asks for, often into its first dimension, and the
+    op then refuses every other batch. With batch 1 both shapes mean the same.
+
+    Args:
+        data: A `.tflite` with batch 1.
+
+    Returns:
+        The same file with those numbers changed in place; whether it then follows the batch has to be tried.
+    """
+    changed = bytearray(data)
+    model = parse_model(changed, where="converted model")
+    for graph in model.subgraphs:
+        for index in _shape_tensors(model, graph):
+            shape = constant(model, graph.tensors[index])
+            if shape is not None and len(shape) > 1 and (shape > 0).all():
+                shape[0] = -1
+    return bytes(changed)
+
+
+def _shape_tensors(model: Any, graph: Any) -> set[int]:
+    """Tensors that RESHAPE ops read as their shape and no other op reads, nor another tensor's buffer."""
+    shapes, others = set(), set()
+    for op in graph.operators or []:
+        inputs = ints(op.inputs)
+        if op_name(model, op) == RESHAPE and len(inputs) > SHAPE_INPUT:
+            shapes.add(inputs[SHAPE_INPUT])
+            others.add(inputs[0])
+        else:
+            others.update(inputs)
+    taken = {graph.tensors[index].buffer for index in others if index >= 0}
+    return {index for index in shapes - others if graph.tensors[index].buffer not in taken}

@@ -1,0 +1,178 @@
+"""Convert one model by many recipes: a bundle with one folder a recipe. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
+from litemill.errors import ConfigError, InputError
+from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.flatbuffer import measure_sizes, read_graph
+from litemill.isolation import Job, Outcome, run_isolated
+from litemill.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
+from litemill.steps import CALIBRATED, Step
+
+log = logging.getLogger(__name__)
+
+TIME_LIMIT = 900.0
+"""Seconds that one conversion may take, TensorFlow's import included."""
+
+WORKER = "litemill.convert.worker"
+STATIC = ".static"
+"""Where the worker keeps the copy of the SavedModel that has batch 1."""
+TOOLS = ("litemill", "tensorflow", "tf-keras", "ai-edge-litert", "numpy")
+
+
+def convert_bundle(
+    model: Path,
+    recipes: Mapping[str, Sequence[Step | dict[str, Any]]],
+    out: Path,
+    *,
+    dataset: Path | None = None,
+    bundle: Path | None = None,
+    seed: int = 0,
+    time_limit: float = TIME_LIMIT,
+) -> list[VariantManifest]:
+    """Convert a model by every recipe, all in one worker process.
+
+    A recipe that cannot work (the converter refuses, crashes or hangs, samples that cannot calibrate, a failed model)
+    becomes a failed entry with its reason.
+
+    Args:
+        model: A Model artifact: `model.json` and `saved_model/`.
+        recipes: Steps by recipe name, as `Step` or its plain data; all are recorded, the last is converted.
+        out: The bundle to write: `<recipe>/model.tflite` and `<recipe>/variant.json`.
+        dataset: A Dataset artifact; its calibration split is read where a scheme needs it.
+        bundle: A bundle to start from: its entries are copied first.
+        seed: Recorded, and given to TensorFlow and numpy.
+        time_limit: Seconds that one conversion may take.
+
+    Returns:
+        The manifest of every recipe in `recipes`, in their order.
+
+    Raises:
+        ConfigError: A calibrated scheme without a dataset, or a recipe that `bundle` has already.
+        InputError: `model` or `dataset` is no artifact of that kind.
+    """
+    parsed = {name: [Step.model_validate(step) for step in steps] for name, steps in recipes.items()}
+    source = read_manifest(model / MODEL, ModelManifest)
+    data = _calibration_manifest(dataset, parsed)
+    taken = [name for name in recipes if bundle is not None and (bundle / name).exists()]
+    if taken:
+        raise ConfigError(f"recipe {taken[0]!r} is in the bundle already", where=str(bundle))
+    with staged(out) as work:
+        if bundle is not None:
+            shutil.copytree(bundle, work, dirs_exist_ok=True)
+        manifests = {name: _start(name, steps, source, data, seed) for name, steps in parsed.items()}
+        if source.status == "ok":
+            _convert_all(model, source, parsed, manifests, dataset, work, time_limit)
+        for name, manifest in manifests.items():
+            write_manifest(work / name / VARIANT, manifest)
+    return list(manifests.values())
+
+
+def _calibration_manifest(dataset: Path | None, recipes: dict[str, list[Step]]) -> DatasetManifest | None:
+    """The dataset's manifest where a recipe needs calibration."""
+    needing = [name for name, steps in recipes.items() if steps[-1].name in CALIBRATED]
+    if not needing:
+        return None
+    if dataset is None:
+        raise ConfigError(f"recipe {needing[0]!r} needs a dataset to calibrate with")
+    return read_manifest(dataset / DATASET, DatasetManifest)
+
+
+def _start(
+    name: str, steps: list[Step], source: ModelManifest, data: DatasetManifest | None, seed: int
+) -> VariantManifest:
+    """What is known of a variant before it is converted; failed where the model is."""
+    scheme = steps[-1]
+    calibration = data.splits["calibration"] if data and scheme.name in CALIBRATED else None
+    return VariantManifest(
+        recipe=name,
+        steps=[step.name for step in steps],
+        scheme=scheme.name,
+        options=scheme.parsed().model_dump(mode="json"),
+        status=source.status,
+        reason=source.reason,
+        model_sha256=source.sha256,
+        data_sha256=calibration.x_sha256 if calibration else "",
+        calibration_samples=calibration.samples if calibration else 0,
+        train_steps=source.steps,
+        versions=tool_versions(),
+        seed=seed,
+    )
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what makes a variant, of those that are installed."""
+    found = {}
+    for tool in TOOLS:
+        try:
+            found[tool] = version(tool)
+        except PackageNotFoundError:
+            log.debug("%s is not installed as a distribution", tool)
+    return found
+
+
+def _convert_all(
+    model: Path,
+    source: ModelManifest,
+    recipes: dict[str, list[Step]],
+    manifests: dict[str, VariantManifest],
+    dataset: Path | None,
+    work: Path,
+    time_limit: float,
+) -> None:
+    """Convert in the worker, then fill in each manifest with what stands in its file, or with why there is none."""
+    if not (model / SAVED_MODEL).is_dir():
+        raise InputError("has no SavedModel", where=str(model / SAVED_MODEL))
+    if len(source.inputs) != 1:
+        raise InputError(f"the model has {len(source.inputs)} inputs, one is supported", where=str(model / MODEL))
+    jobs = [_job(name, steps[-1], model, source, manifests[name], dataset, work) for name, steps in recipes.items()]
+    for job in jobs:
+        Path(job["out"]).parent.mkdir()
+    outcomes = run_isolated(WORKER, jobs, time_limit=time_limit)
+    shutil.rmtree(work / STATIC, ignore_errors=True)
+    for name, manifest in manifests.items():
+        _complete(manifest, work / name / TFLITE, outcomes[name])
+
+
+def _job(
+    name: str,
+    step: Step,
+    model: Path,
+    source: ModelManifest,
+    manifest: VariantManifest,
+    dataset: Path | None,
+    work: Path,
+) -> Job:
+    calibrated = dataset is not None and manifest.scheme in CALIBRATED
+    job: dict[str, Any] = {
+        "name": name,
+        "scheme": step.name,
+        "options": step.options,
+        "saved_model": str((model / SAVED_MODEL).resolve()),
+        "static_model": str(work / STATIC),
+        "input_shape": source.inputs[0].shape,
+        "calibration": str((dataset / "calibration" / X).resolve()) if dataset and calibrated else "",
+        "seed": manifest.seed,
+        "out": str(work / name / TFLITE),
+    }
+    return job
+
+
+def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
+    """Fill a manifest in from the file, or fail it and leave no file."""
+    manifest.seconds = outcome.seconds
+    if outcome.reason:
+        manifest.status, manifest.reason = "failed", outcome.reason.replace(str(path), path.name)
+        path.unlink(missing_ok=True)
+        return
+    sizes = measure_sizes(path)
+    manifest.sha256, manifest.graph = sha256_of(path), read_graph(path)
+    manifest.size_bytes, manifest.gzip_bytes, manifest.zstd_bytes = sizes

@@ -1,0 +1,100 @@
+"""Checks around a calibrated conversion: TensorFlow accepts samples that ruin a model, and crashes on others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.errors import StepFailed
+from litemill.evidence import TensorInfo
+from litemill.flatbuffer.graph import floats, tensor_info
+from litemill.flatbuffer.reader import DTYPE_NAMES, ints, read_model, text
+from litemill.steps import Step
+
+FLOATS = ("float16", "float32", "float64")
+
+
+def check_calibration(samples: NDArray[Any], input_shape: list[int], *, where: str) -> None:
+    """Refuse calibration samples that crash the converter or calibrate nothing.
+
+    Args:
+        samples: `[samples, …]`, already preprocessed.
+        input_shape: Of the model's input, with the batch dimension.
+        where: Names the samples in errors.
+
+    Raises:
+        StepFailed: No samples, another shape than the model's input, NaN or Inf, or the same value everywhere.
+    """
+    if not len(samples):
+        raise StepFailed("the calibration split is empty", where=where, fix="Give data.limit.calibration at least 32")
+    if list(samples.shape[1:]) != input_shape[1:]:
+        shapes = f"{list(samples.shape[1:])}, the model takes {input_shape[1:]}"
+        raise StepFailed(f"a calibration sample has shape {shapes}", where=where, fix="Check the data's shape")
+    broken = [index for index, sample in enumerate(samples) if not np.isfinite(sample).all()]
+    if broken:
+        told = f"{len(broken)} of {len(samples)} calibration samples hold NaN or Inf, the first at index {broken[0]}"
+        raise StepFailed(told, where=where, fix="Clean the data: Inf crashes the converter, NaN is ignored silently")
+    low, high = float(samples.min()), float(samples.max())
+    if low == high:
+        raise StepFailed(f"every calibration value is {low:g}", where=where, fix="Give real samples")
+
+
+def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
+    """Check what came out of a conversion against what was asked.
+
+    Args:
+        path: The `.tflite`.
+        step: The conversion scheme with its options.
+        samples: The calibration samples of a calibrated scheme.
+
+    Raises:
+        StepFailed: An input or output of another dtype than asked, a scale that is not positive, a float tensor in a
+            model that should be integer only, or an input range that does not fit the calibration data.
+    """
+    model = read_model(path)
+    io = getattr(step.parsed(), "io", "float32")
+    main = model.subgraphs[0]
+    inputs = [tensor_info(main.tensors[index]) for index in ints(main.inputs)]
+    outputs = [tensor_info(main.tensors[index]) for index in ints(main.outputs)]
+    for info in (*inputs, *outputs):
+        if info.dtype != io:
+            raise StepFailed(f"{step.name}: tensor {info.name!r} is {info.dtype}, {io} was asked", where=str(path))
+    _check_scales(model, step, path)
+    if io not in FLOATS:
+        _check_integer_only(model, step, path)
+        if samples is not None:
+            _check_input_range(inputs[0], samples, step, path)
+
+
+def _check_scales(model: Any, step: Step, path: Path) -> None:
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            scales = floats(tensor.quantization.scale) if tensor.quantization else []
+            if any(not scale > 0 or not np.isfinite(scale) for scale in scales):
+                told = f"{step.name}: tensor {text(tensor.name)!r} has scale {min(scales):g}"
+                raise StepFailed(told, where=str(path), fix="Calibrate with real samples that excite every layer")
+
+
+def _check_integer_only(model: Any, step: Step, path: Path) -> None:
+    left = [
+        text(tensor.name)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if DTYPE_NAMES.get(tensor.type) in FLOATS
+    ]
+    if left:
+        told = f"{step.name}: {len(left)} float tensors left in a model that was to be integer only, first {left[0]!r}"
+        raise StepFailed(told, where=str(path), fix="Ask for `io: float32`, or replace what has no integer kernel")
+
+
+def _check_input_range(info: TensorInfo, samples: NDArray[Any], step: Step, path: Path) -> None:
+    """The quantized input must reach the ends of the calibration data, to one step of its scale."""
+    limits = np.iinfo(info.dtype)
+    low, high = ((limit - info.zero_point) * info.scale for limit in (limits.min, limits.max))
+    seen_low, seen_high = float(samples.min()), float(samples.max())
+    if seen_low < low - info.scale or seen_high > high + info.scale:
+        told = f"the input covers [{low:g}, {high:g}], the calibration data [{seen_low:g}, {seen_high:g}]"
+        raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The model was not calibrated with this data")

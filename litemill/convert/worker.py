@@ -1,0 +1,112 @@
+"""The process that imports TensorFlow: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
+
+A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
+(the split's `x.npy`, or empty), `scheme`, `options`, `seed` and `out` (the `.tflite` to write).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litemill.convert.batch import free_reshapes
+from litemill.convert.checks import check_calibration, check_variant
+from litemill.errors import StepFailed
+from litemill.evaluate.runner import Runner
+from litemill.isolation import Job, serve
+from litemill.models.backend import tensorflow
+from litemill.steps import CALIBRATED, Step
+
+SIGNATURE = "serving_default"
+log = logging.getLogger(__name__)
+
+
+def convert(job: Job) -> None:
+    """Convert one variant and check it.
+
+    Raises:
+        StepFailed: The calibration samples or the result do not hold what the scheme promises.
+    """
+    step = Step(name=job["scheme"], options=job["options"])
+    shape = job["input_shape"]
+    samples: Any = np.empty((0, *shape[1:]), np.float32)
+    if step.name in CALIBRATED:
+        samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
+        check_calibration(samples, shape, where=job["calibration"])
+    static, out = Path(job["static_model"]), Path(job["out"])
+    _seed(job["seed"])
+    if not static.exists():
+        _fix_batch(Path(job["saved_model"]), static)
+    out.write_bytes(_convert(static, step, samples))
+    if not _follows_batch(out):
+        _free_batch(out, job["name"])
+    check_variant(out, step, samples if len(samples) else None)
+
+
+def _seed(seed: int) -> None:
+    np.random.seed(seed)
+    tensorflow().random.set_seed(seed)
+
+
+def _convert(saved_model: Path, step: Step, samples: Any) -> bytes:
+    """Run TensorFlow's converter."""
+    from litemill.convert.schemes import CONVERSIONS
+
+    converter = tensorflow().lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE])
+    CONVERSIONS[step.name](converter, step.parsed(), samples)
+    converted: bytes = converter.convert()
+    return converted
+
+
+def _fix_batch(saved_model: Path, out: Path) -> None:
+    """Save a copy of a SavedModel whose signature has batch 1, names of inputs and outputs kept.
+
+    Microcontrollers and NPU compilers want static shapes, and a free batch dimension costs a few ops.
+    """
+    tf = tensorflow()
+    model = tf.saved_model.load(str(saved_model))
+    if SIGNATURE not in model.signatures:
+        raise StepFailed(f"has no signature {SIGNATURE!r}", where=str(saved_model), fix="Export the model with one")
+    served = model.signatures[SIGNATURE]
+    inputs = {
+        name: tf.TensorSpec([1, *spec.shape[1:]], spec.dtype, name)
+        for name, spec in served.structured_input_signature[1].items()
+    }
+    fixed = tf.function(lambda **tensors: served(**tensors)).get_concrete_function(**inputs)
+    holder = tf.Module()
+    holder.model = model
+    tf.saved_model.save(holder, str(out), signatures={SIGNATURE: fixed})
+
+
+def _follows_batch(path: Path) -> bool:
+    """Whether a batch of two gives the outputs of its samples."""
+    batched, single = Runner(path, batch=2), Runner(path, batch=1)
+    if batched.batch == 1:
+        return False
+    x = np.random.default_rng(0).random((2, *single.input_shape), np.float32)
+    expected = single.run(x)
+    return bool(np.allclose(batched.run(x), expected, rtol=1e-3, atol=1e-3 * float(np.ptp(expected))))
+
+
+def _free_batch(path: Path, name: str) -> None:
+    """Make a file resizable if that takes no other op; it is evaluated sample by sample otherwise."""
+    fixed = path.read_bytes()
+    path.write_bytes(free_reshapes(fixed))
+    if not _follows_batch(path):
+        path.write_bytes(fixed)
+        log.warning("%s: the batch of 1 is fixed in the graph; it is evaluated sample by sample", name)
+
+
+def main() -> None:
+    """Serve the jobs with what native code prints kept out of the way."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    serve(convert)
+
+
+if __name__ == "__main__":
+    main()

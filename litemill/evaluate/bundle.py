@@ -1,0 +1,120 @@
+"""Evaluate every variant of a bundle on the test split, and compare it with the baseline sample by sample."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.errors import InputError
+from litemill.evaluate.runner import Kernels
+from litemill.evaluate.statistics import paired_proportion_difference
+from litemill.evidence import DatasetManifest, Evaluation, VariantManifest
+from litemill.isolation import Job, run_isolated
+from litemill.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
+from litemill.spec import BASELINE
+
+log = logging.getLogger(__name__)
+
+TIME_LIMIT = 3600.0
+"""Seconds that one variant may take."""
+
+WORKER = "litemill.evaluate.worker"
+SPLIT = "test"
+
+
+def evaluate_bundle(
+    variants: Path,
+    dataset: Path,
+    out: Path,
+    reference: Path | None = None,
+    *,
+    kernels: Kernels = "xnnpack",
+    time_limit: float = TIME_LIMIT,
+) -> dict[str, Evaluation]:
+    """Evaluate a bundle, all variants in one worker process; one that crashes it becomes a failed entry.
+
+    Args:
+        variants: A bundle of variants.
+        dataset: A Dataset artifact; its test split is read.
+        out: The folder to write: `<recipe>/evaluation.json` and `<recipe>/samples.npz`.
+        reference: Evaluation of the baseline bundle on the same split; without it there is no drop and no agreement.
+        kernels: Which kernels compute.
+        time_limit: Seconds that one variant may take.
+
+    Returns:
+        The evaluation of every recipe in the bundle, sorted by name; failed ones are passed on with their reason.
+
+    Raises:
+        InputError: Something is no artifact of its kind, or the reference was evaluated on other samples.
+    """
+    manifests = read_bundle(variants)
+    data = read_manifest(dataset / DATASET, DatasetManifest)
+    baseline = None if reference is None else _read_reference(reference / BASELINE, data)
+    with staged(out) as work:
+        jobs = []
+        for name, manifest in manifests.items():
+            (work / name).mkdir()
+            if manifest.status == "ok":
+                jobs.append(_job(name, variants, dataset, data, work, kernels))
+        outcomes = run_isolated(WORKER, jobs, time_limit=time_limit)
+        found = {}
+        for name, manifest in manifests.items():
+            reason = outcomes[name].reason if name in outcomes else manifest.reason
+            evaluation = _complete(work / name, name, reason, data, baseline)
+            write_manifest(work / name / EVALUATION, evaluation)
+            found[name] = evaluation
+    return found
+
+
+def read_bundle(variants: Path) -> dict[str, VariantManifest]:
+    """The manifests of a bundle by recipe name, sorted.
+
+    Raises:
+        InputError: There is no variant in it.
+    """
+    found = {path.parent.name: read_manifest(path, VariantManifest) for path in sorted(variants.glob(f"*/{VARIANT}"))}
+    if not found:
+        raise InputError("holds no variants", where=str(variants))
+    return found
+
+
+def _read_reference(folder: Path, data: DatasetManifest) -> tuple[np.ndarray, np.ndarray]:
+    """Outcome and prediction of the baseline for each test sample."""
+    evaluation = read_manifest(folder / EVALUATION, Evaluation)
+    if evaluation.status != "ok":
+        raise InputError(f"the baseline's evaluation failed: {evaluation.reason}", where=str(folder))
+    if evaluation.data_sha256 != data.splits[SPLIT].x_sha256:
+        raise InputError("the baseline was evaluated on other samples", where=str(folder), fix="Evaluate it again")
+    with np.load(folder / SAMPLES, allow_pickle=False) as samples:
+        return samples["outcome"], samples["prediction"]
+
+
+def _job(name: str, variants: Path, dataset: Path, data: DatasetManifest, work: Path, kernels: Kernels) -> Job:
+    return {
+        "name": name,
+        "variant": str((variants / name / TFLITE).resolve()),
+        "dataset": str(dataset.resolve()),
+        "classes": data.classes,
+        "kernels": kernels,
+        "out": str(work / name),
+    }
+
+
+def _complete(
+    folder: Path, name: str, reason: str, data: DatasetManifest, baseline: tuple[np.ndarray, np.ndarray] | None
+) -> Evaluation:
+    """Read what the worker left and compare it with the baseline; a failed entry where there is a reason."""
+    digest = data.splits[SPLIT].x_sha256
+    if reason:
+        return Evaluation(recipe=name, status="failed", reason=reason, data_sha256=digest)
+    evaluation = read_manifest(folder / EVALUATION, Evaluation)
+    evaluation.data_sha256 = digest
+    if baseline is not None:
+        outcome, prediction = baseline
+        with np.load(folder / SAMPLES, allow_pickle=False) as samples:
+            evaluation.drop = paired_proportion_difference(outcome, samples["outcome"])
+            evaluation.agreement = float(np.mean(prediction == samples["prediction"]))
+    return evaluation

@@ -1,0 +1,7 @@
+"""Read a `.tflite`: what it holds, as data. Needs no TensorFlow."""
+
+from litemill.flatbuffer.graph import read_graph
+from litemill.flatbuffer.reader import read_model
+from litemill.flatbuffer.sizes import FileSizes, measure_sizes
+
+__all__ = ["FileSizes", "measure_sizes", "read_graph", "read_model"]

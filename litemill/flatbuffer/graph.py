@@ -1,0 +1,126 @@
+"""What a `.tflite` computes and stores: ops, fused activations, inputs and outputs, weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litemill.evidence import GraphReport, TensorInfo, WeightInfo
+from litemill.flatbuffer.reader import (
+    ACTIVATION_NAMES,
+    DTYPE_NAMES,
+    constant,
+    elements,
+    ints,
+    op_name,
+    read_model,
+    text,
+)
+
+FLOATS = ("float16", "float32", "float64")
+NO_ACTIVATION = "NONE"
+
+
+def read_graph(path: Path) -> GraphReport:
+    """Read what a `.tflite` holds.
+
+    Args:
+        path: The file; ours or not.
+
+    Returns:
+        Counts over all subgraphs, tensors of the first one's signature, every weight in the order of the file.
+
+    Raises:
+        InputError: The file is missing, is no `.tflite` or is damaged.
+    """
+    return report(read_model(path))
+
+
+def report(model: Any) -> GraphReport:
+    """As `read_graph`, from the opened model."""
+    ops = [(graph, op) for graph in model.subgraphs for op in graph.operators or []]
+    fused = (getattr(op.builtinOptions, "fusedActivationFunction", 0) for _, op in ops)
+    activations = Counter(ACTIVATION_NAMES.get(code, str(code)) for code in fused)
+    del activations[NO_ACTIVATION]
+    main = model.subgraphs[0]
+    found = weights(model)
+    return GraphReport(
+        ops=dict(Counter(op_name(model, op) for _, op in ops).most_common()),
+        fused_activations=dict(activations.most_common()),
+        inputs=[tensor_info(main.tensors[index]) for index in ints(main.inputs)],
+        outputs=[tensor_info(main.tensors[index]) for index in ints(main.outputs)],
+        weights=found,
+        sparsity=overall_sparsity(found),
+    )
+
+
+def tensor_info(tensor: Any) -> TensorInfo:
+    """Name, shape (−1 where free), dtype and per-tensor quantization of a tensor."""
+    signature = ints(tensor.shapeSignature)
+    scales = [] if tensor.quantization is None else list(floats(tensor.quantization.scale))
+    return TensorInfo(
+        name=text(tensor.name),
+        shape=signature or ints(tensor.shape),
+        dtype=DTYPE_NAMES.get(tensor.type, str(tensor.type)),
+        scale=scales[0] if scales else 0.0,
+        zero_point=ints(tensor.quantization.zeroPoint)[0] if scales else 0,
+    )
+
+
+def floats(vector: Any) -> list[float]:
+    """A numeric vector of the schema as floats, absent ones as empty."""
+    return [] if vector is None else [float(value) for value in vector]
+
+
+def weights(model: Any) -> list[WeightInfo]:
+    """Every constant that is a weight: of a float type or quantized, so no shapes, axes and paddings.
+
+    A float16 weight that a DEQUANTIZE unpacks is listed under the op that reads the unpacked values.
+    """
+    found = []
+    for graph in model.subgraphs:
+        readers = _readers(model, graph)
+        for index, tensor in enumerate(graph.tensors):
+            dtype = DTYPE_NAMES.get(tensor.type, "")
+            scales = floats(tensor.quantization.scale) if tensor.quantization else []
+            values = constant(model, tensor) if dtype in FLOATS or scales else None
+            if values is None or index not in readers:
+                continue
+            zero_points = ints(tensor.quantization.zeroPoint) if scales else []
+            found.append(_weight(tensor, dtype, values, zero_points, readers[index]))
+    return found
+
+
+def _weight(tensor: Any, dtype: str, values: Any, zero_points: list[int], op: str) -> WeightInfo:
+    """Zeros are elements equal to the zero point; one that is not stored (sparse encoding) is zero too."""
+    zero = zero_points[0] if len(set(zero_points)) == 1 else 0
+    total = max(elements(tensor), 1)
+    return WeightInfo(
+        name=text(tensor.name),
+        op=op,
+        shape=ints(tensor.shape),
+        dtype=dtype,
+        sparsity=max(0.0, 1.0 - int(np.count_nonzero(values != zero)) / total),
+        distinct=len(np.unique(values)),
+    )
+
+
+def _readers(model: Any, graph: Any) -> dict[int, str]:
+    """Type of the first op that reads each tensor, looking through DEQUANTIZE."""
+    readers: dict[int, str] = {}
+    for op in reversed(graph.operators or []):
+        name = op_name(model, op)
+        if name == "DEQUANTIZE":
+            name = readers.get(ints(op.outputs)[0], name)
+        readers |= dict.fromkeys(ints(op.inputs), name)
+    return readers
+
+
+def overall_sparsity(found: list[WeightInfo]) -> float:
+    """Fraction of zeros over all weights of two or more dimensions; 0 where there are none."""
+    sizes = np.array([np.prod(weight.shape) for weight in found if len(weight.shape) > 1])
+    zeros = np.array([weight.sparsity for weight in found if len(weight.shape) > 1])
+    return float((sizes * zeros).sum() / sizes.sum()) if sizes.size else 0.0

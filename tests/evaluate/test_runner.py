@@ -1,0 +1,64 @@
+"""Runner: batches equal single invocations, quantization is LiteRT's own, broken files are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from litemill.errors import InputError
+from litemill.evaluate import Runner
+from litemill.evaluate.runner import quantize
+from tests.workshop import RECIPES, digits, workshop
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("kernels", ["xnnpack", "reference"])
+def test_batches_give_the_bits_of_single_invocations(recipe: str, kernels: str) -> None:
+    path, x = workshop().tflite(recipe), digits()[0][:150]
+    batched = Runner(path, batch=64, kernels=kernels)
+    assert batched.batch == 64
+    single = Runner(path, batch=1, threads=1, kernels=kernels).run(x)
+    assert np.array_equal(batched.run(x), single)
+
+
+def test_outputs_are_those_of_a_plain_litert_loop() -> None:
+    path, x = workshop().tflite("int8"), digits()[0][:20]
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    source, sink = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    (scale, zero), (out_scale, out_zero) = source["quantization"], sink["quantization"]
+    expected = []
+    for sample in x:
+        interpreter.set_tensor(
+            source["index"], np.int8(np.clip(np.round(sample / scale) + zero, -128, 127))[np.newaxis]
+        )
+        interpreter.invoke()
+        expected.append((interpreter.get_tensor(sink["index"])[0].astype(float) - out_zero) * out_scale)
+    assert np.allclose(Runner(path).run(x), expected, atol=1e-6)
+
+
+def test_memory_mapped_input_and_odd_counts(tmp_path: Path) -> None:
+    x = digits()[0][:65]
+    np.save(tmp_path / "x.npy", x)
+    runner = Runner(workshop().tflite("float32"), batch=64)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert np.array_equal(runner.run(mapped), runner.run(x))
+    assert runner.run(x[:1]).shape == (1, 10)
+    assert runner.run(x[:0]).shape == (0, 10)
+
+
+def test_quantize_saturates_and_rounds_halves_away_from_zero() -> None:
+    details = {"dtype": np.int8, "quantization": (0.5, 1)}
+    values = np.array([0.25, -0.25, 0.24, 1000.0, -1000.0], np.float32)
+    assert quantize(values, details).tolist() == [2, 0, 1, 127, -128]
+
+
+def test_a_wrong_shape_and_a_broken_file_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a sample has shape \[4, 4, 1\], it takes \[8, 8, 1\]"):
+        Runner(workshop().tflite("int8")).run(np.zeros((2, 4, 4, 1), np.float32))
+    (tmp_path / "model.tflite").write_bytes(b"no model at all, but long enough")
+    with pytest.raises(InputError, match=r"model\.tflite: LiteRT cannot run it"):
+        Runner(tmp_path / "model.tflite")
