@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from litemill.cluster import ClusterSpec
 from litemill.steps import Step, check_order, parse_step
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
@@ -166,6 +167,7 @@ class RunSpec(Section):
     objective: str = Field("size", description="what to minimise among admissible variants: size or latency:<target>")
     tracking: Tracking = Tracking()
     release: Release | None = None
+    cluster: ClusterSpec = ClusterSpec()
 
     @field_validator("name")
     @classmethod

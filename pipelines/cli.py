@@ -15,16 +15,19 @@ from litemill.config import load_config
 from litemill.errors import ConfigError
 from litemill.preflight import preflight
 from litemill.spec import RunSpec
+from pipelines.cluster_commands import register_cluster_commands
 
 NO_ADMISSIBLE_VARIANT = 3
 
 app = typer.Typer(
     name="python -m pipelines",
-    help="Plan, run and compile the pipeline of a run config.",
+    help="Plan, run, compile and schedule the pipeline of a run config.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 Config = Annotated[Path, typer.Argument(help="run config (YAML)", show_default=False)]
+
+register_cluster_commands(app)
 
 
 @app.command("plan")
@@ -70,12 +73,9 @@ def compile_command(
     spec = load_config(config)
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError("a compiled pipeline is a .yaml file", where=str(out))
-    from kfp import compiler
+    from pipelines.submit import compile_for_cluster
 
-    from pipelines.build import build_pipeline
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build_pipeline(spec), str(out))
+    compile_for_cluster(spec, out)
     console.out.print(f"compiled {config} to {out}", highlight=False)
 
 

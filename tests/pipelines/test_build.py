@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kfp import compiler, components
+from kfp import components
 
 from litemill.config import load_config
-from pipelines.build import build_pipeline
+from pipelines.submit import compile_for_cluster
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,7 +20,7 @@ CONFIGS = sorted((ROOT / "pipelines" / "configs").glob("*.yaml"))
 def test_compiling_gives_the_golden_file_and_kfp_reloads_it(config: Path, tmp_path: Path) -> None:
     """A change of what runs on a cluster is seen in review. `make golden` writes the files anew."""
     compiled = tmp_path / "pipeline.yaml"
-    compiler.Compiler().compile(build_pipeline(load_config(config)), str(compiled))
+    compile_for_cluster(load_config(config), compiled)
     assert compiled.read_text() == (GOLDEN / config.name).read_text()
     loaded = components.load_component_from_file(str(compiled))
     assert loaded.pipeline_spec.pipeline_info.name == load_config(config).name.replace("_", "-")
