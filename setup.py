@@ -26,7 +26,6 @@ setup(
         "jinja2",
         "mlflow-skinny>=3.17",
         "numpy",
-        "plotly>=6",
         "pydantic>=2",
         "pyyaml",
         "rich",

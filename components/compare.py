@@ -41,10 +41,9 @@ def compare(
     import shutil
     from pathlib import Path
 
-    from litemill.track import compare as compare_runs
-
     from litemill.layout import REPORT, SUMMARY
     from litemill.spec import Budget
+    from litemill.track import compare as compare_runs
 
     ids = [one for group in run_ids for one in group.split(",") if one]
     limits = Budget.model_validate(budget).replaced(max_accuracy_drop, int(max_size_bytes))

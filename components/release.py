@@ -17,9 +17,8 @@ def release(results: Input[Artifact], uri: str, run_id: str) -> str:
     """
     from pathlib import Path
 
-    from litemill.track import tag_run
-
     from litemill.release import release_winner
+    from litemill.track import tag_run
 
     address = release_winner(Path(results.path), uri)
     tag_run(run_id, {"litemill.release": address})

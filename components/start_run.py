@@ -20,9 +20,8 @@ def start_run(name: str, model_uri: str, data_uri: str, settings: dict, pipeline
         settings: Recipes, targets, training and budget, recorded as parameters of the run.
         pipeline_run_id: Kubeflow's id of this pipeline run.
     """
-    from litemill.track import start_run as open_run
-
     from litemill.storage import digest
+    from litemill.track import start_run as open_run
 
     run_id = open_run(name, settings, pipeline_run_id=pipeline_run_id)
     return run_id, digest(model_uri), digest(data_uri) if data_uri else ""

@@ -24,7 +24,7 @@ LIGHT = (
     "models",
     "convert",
 )
-HEAVY = ("tensorflow", "tf_keras", "mlflow", "kfp", "plotly", "sklearn", "google.cloud.storage")
+HEAVY = ("tensorflow", "tf_keras", "mlflow", "kfp", "sklearn", "google.cloud.storage")
 
 
 def test_imports_go_one_way() -> None:

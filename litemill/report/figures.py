@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from litemill.report.wording import count, estimate, latency, number, significant, steps
 from litemill.results import Results, VariantResult
@@ -19,6 +19,8 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 46
 LABEL_HEIGHT, LETTER = 13.0, 6.3
 LOG_FROM = 8.0
 """Spread of the values from which an axis is logarithmic."""
+
+SIZES = {"size": "size of the .tflite (bytes)", "gzip size": "size of the gzipped .tflite (bytes)"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Point:
     winner: bool
     told: list[str]
     label: tuple[float, float, str] | None = None
+    leader: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,9 @@ def figures(results: Results, higher_is_better: bool = True) -> list[Figure]:
     if usable:
         sizes = {variant.recipe: float(variant.size_bytes) for variant in usable}
         drawn.append(_scatter(results, usable, sizes, "size", sign))
+    if any(len(variant.steps) > 1 for variant in usable):  # what pruning and clustering gain shows only here
+        zipped = {variant.recipe: float(variant.gzip_bytes) for variant in usable}
+        drawn.append(_scatter(results, usable, zipped, "gzip size", sign))
     for target in targets(results):
         found = {variant.recipe: variant.measurements.get(target) for variant in usable}
         times = {recipe: item.latency_ms["p50"] for recipe, item in found.items() if item and "p50" in item.latency_ms}
@@ -122,8 +128,8 @@ def _scatter(
         for variant, on_front in zip(shown, kept, strict=True)
     ]
     return Figure(
-        title=f"{metric} against size" if what == "size" else f"{metric} against latency on {what}",
-        x_label="size of the .tflite (bytes)" if what == "size" else f"p50 latency on {what} (ms, {kinds})",
+        title=f"{metric} against {what if what in SIZES else f'latency on {what}'}",
+        x_label=SIZES.get(what) or f"p50 latency on {what} (ms, {kinds})",
         y_label=metric,
         x=x,
         y=y,
@@ -213,34 +219,51 @@ def _tick_text(value: float, step: float) -> str:
 
 
 def _staircase(front: Sequence[Point]) -> str:
-    """The front as an SVG path: between two points nothing better was found, so the line goes along, then up."""
+    """The front as an SVG path: everything below and to the right of it is beaten by a point on it."""
     ordered = sorted(front, key=lambda point: (point.x, -point.y))
     if not ordered:
         return ""
-    path = f"M{ordered[0].x} {ordered[0].y}"
-    return path + "".join(f"H{point.x}V{point.y}" for point in ordered[1:])
+    path = f"M{ordered[0].x} {HEIGHT - BOTTOM}V{ordered[0].y}"
+    return path + "".join(f"H{point.x}V{point.y}" for point in ordered[1:]) + f"H{WIDTH - RIGHT}"
 
 
 def _labelled(points: Sequence[Point]) -> list[Point]:
-    """Write a name at each point where there is room for it; the front and the winner come first."""
+    """Write a name at each point where there is room for it; the winner and the front come first."""
     taken = [(point.x - 6, point.y - 6, point.x + 6, point.y + 6) for point in points]
-    labels: dict[str, tuple[float, float, str]] = {}
+    labels: dict[str, tuple[float, float, str, bool]] = {}
     for point in sorted(points, key=lambda item: (not item.winner, not item.front)):
-        width = len(point.recipe) * LETTER
-        places = [
-            (point.x + 10, point.y + 4, "start", point.x + 9),
-            (point.x - 10, point.y + 4, "end", point.x - 9 - width),
-            (point.x, point.y - 11, "middle", point.x - width / 2),
-            (point.x, point.y + 20, "middle", point.x - width / 2),
-        ]
-        for x, y, anchor, left in places:
-            box = (left, y - LABEL_HEIGHT + 3, left + width, y + 3)
+        for x, y, anchor, leader in _places(point):
+            width = len(point.recipe) * LETTER
+            left = {"start": x, "middle": x - width / 2, "end": x - width}[anchor]
+            box = (left - 1, y - LABEL_HEIGHT + 3, left + width + 1, y + 3)
             inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                labels[point.recipe] = (x, y, anchor)
+                labels[point.recipe] = (round(x, 1), round(y, 1), anchor, leader)
                 break
-    return [Point(**{**point.__dict__, "label": labels.get(point.recipe)}) for point in points]
+    return [
+        replace(point, label=found[:3], leader=found[3]) if (found := labels.get(point.recipe)) else point
+        for point in points
+    ]
+
+
+def _places(point: Point) -> list[tuple[float, float, str, bool]]:
+    """Where a name may stand, best first: beside its point, else further off with a line that leads to it."""
+    near = [(12, 4, "start"), (-12, 4, "end"), (0, -13, "middle"), (0, 22, "middle")]
+    far = [
+        (26, -18, "start"),
+        (26, 26, "start"),
+        (-26, -18, "end"),
+        (-26, 26, "end"),
+        (40, -34, "start"),
+        (40, 42, "start"),
+    ]
+    far += [(-40, -34, "end"), (-40, 42, "end"), (56, -50, "start"), (56, 58, "start")]
+    return [
+        (point.x + x, point.y + y, anchor, leader)
+        for places, leader in ((near, False), (far, True))
+        for x, y, anchor in places
+    ]
 
 
 def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

@@ -56,7 +56,7 @@ def _environment() -> Environment:
 
 def _cell(text: object) -> str:
     """Text fit for a cell of a Markdown table."""
-    return " ".join(str(text).replace("|", "\\|").split())
+    return " ".join(str(text).replace("<", "&lt;").replace("|", "\\|").split())
 
 
 def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: Mapping[str, str]) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: 
         "usable": [variant for variant in results.variants if variant.status == "ok"],
         "failed": [variant for variant in results.variants if variant.status == "failed"],
         "targets": targets(results),
+        "columns": {target: _columns(results, target) for target in targets(results)},
         "figures": figures(results, all(item.higher_is_better for item in evaluated)),
         "evidence": evidence,
         "metric": evaluated[0].metric if evaluated else "accuracy",
@@ -78,6 +79,18 @@ def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: 
         "largest": max((variant.size_bytes for variant in results.variants), default=0),
         "version": __version__,
     }
+
+
+def _columns(results: Results, target: str) -> list[str]:
+    """What a target has to tell about any variant that the table does not show already."""
+    found = [(row, row.measurements[target]) for row in results.variants if target in row.measurements]
+    told = {
+        "p50": any("p50" in item.latency_ms for _, item in found),
+        "ratio": any(item.ratio_to_float32 for _, item in found),
+        "stored": any(item.realised_bytes not in (None, row.size_bytes) for row, item in found),
+        "arena": any(item.arena_bytes for _, item in found),
+    }
+    return [name for name, known in told.items() if known] or ["p50"]
 
 
 def _baseline(results: Results, evidence: Mapping[str, VariantEvidence]) -> float | None:

@@ -1,0 +1,197 @@
+"""The report: complete, self-contained, safe to open, and right in its geometry."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from litemill.layout import EVALUATION, MEASUREMENT, VARIANT
+from litemill.report import read_evidence, write_report
+from litemill.report.figures import Figure, figures
+from litemill.results import Results
+from litemill.select import build_results, select
+from litemill.spec import Budget
+from tests.made_evidence import FASHION, Made, write_bundle
+
+VOID = {"meta", "br", "circle", "line", "path", "rect"}
+BUDGET = Budget(max_accuracy_drop=0.005, max_size_bytes=120_000)
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and gathers what a test asks about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def run_folder(tmp_path: Path, recipes: tuple[Made, ...] = FASHION, budget: Budget = BUDGET) -> tuple[Results, Path]:
+    """What `compare` hands to the report."""
+    bundles = write_bundle(tmp_path / "bundles", recipes)
+    folder = tmp_path / "out"
+    for made in recipes:
+        place = folder / "variants" / made.recipe
+        place.mkdir(parents=True)
+        names = (VARIANT, EVALUATION, "measurement.host.json")
+        for bundle, written, name in zip(bundles, (VARIANT, EVALUATION, MEASUREMENT), names, strict=True):
+            shutil.copyfile(bundle / made.recipe / written, place / name)
+    evidence = [read_evidence(folder / "variants" / made.recipe) for made in recipes]
+    results = build_results("fashion", evidence, select(evidence, budget, "size"), budget, "size", "run0")
+    return results, folder
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    results, folder = run_folder(tmp_path)
+    write_report(results, folder, {"model.uri": "examples/fashion_mnist/model.keras"})
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_stands_alone_and_is_small(page: str) -> None:
+    assert len(page) < 150_000
+    assert not re.findall(r"(?:src|href)=\"(?!#)|@import|url\(|https?://", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_page_is_well_formed_and_names_everything(page: str) -> None:
+    parsed = Page(page)
+
+    rows = {attrs["data-recipe"] for tag, attrs in parsed.seen if tag == "tr" and "data-recipe" in attrs}
+    assert rows == {made.recipe for made in FASHION}
+    assert "layer 'rescaling' (Rescaling) cannot be quantized during training" in parsed.text
+    assert "0.9191" in parsed.text  # the baseline
+    for fact in (
+        "calibration samples",
+        "tensorflow",
+        "2.21.0",
+        "test split (sha256)",
+        "examples/fashion_mnist/model.keras",
+    ):
+        assert fact in parsed.text
+    links = {attrs["href"] for tag, attrs in parsed.seen if tag == "a"}
+    anchors = {f"#{attrs['id']}" for _, attrs in parsed.seen if "id" in attrs}
+    assert links <= anchors
+
+
+def test_every_row_of_a_table_has_its_head_s_columns(page: str) -> None:
+    table = page[page.index("<table>") : page.index("</table>")]
+    leaves = len(re.findall(r"data-sort=", table))
+    body = table[table.index("<tbody>") :]
+
+    assert {row.count("<td") for row in body.split("</tr>")[:-1]} == {leaves}
+
+
+def test_what_came_in_cannot_run_in_the_page_or_break_the_table(tmp_path: Path) -> None:
+    hostile = Made("qat-int8", ("qat", "int8"), reason="layer '<script>alert(1)</script>' | \"quoted\"\nsecond line")
+    results, folder = run_folder(tmp_path, (FASHION[3], hostile))
+
+    write_report(results, folder)
+
+    text = (folder / "report.html").read_text()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    summary = (folder / "summary.md").read_text()
+    assert '&lt;script>alert(1)&lt;/script>\' \\| "quoted" second line' in summary
+
+
+def test_the_summary_is_a_table_with_the_winner_and_the_reasons(tmp_path: Path) -> None:
+    results, folder = run_folder(tmp_path)
+
+    write_report(results, folder)
+
+    summary = (folder / "summary.md").read_text()
+    assert summary.startswith("# fashion: ship `dynamic`\n\ndynamic is the smallest of 5 admissible variants")
+    table = [line for line in summary.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + sum(not made.reason for made in FASHION)
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    assert "- `clustered-int8` (fail): accuracy drop 0.0139" in summary
+    assert "- `qat-int8` (qat → int8): layer 'rescaling'" in summary
+    assert f"sha256 `{results.variants[0].sha256}`" in summary
+
+
+@pytest.mark.parametrize("recipes", [FASHION[8:], FASHION[3:4]])
+def test_one_recipe_and_none_that_worked_still_give_a_report(tmp_path: Path, recipes: tuple[Made, ...]) -> None:
+    results, folder = run_folder(tmp_path, recipes)
+
+    write_report(results, folder)
+
+    assert recipes[0].recipe in Page((folder / "report.html").read_text()).text
+    assert recipes[0].recipe in (folder / "summary.md").read_text()
+
+
+def drawn(tmp_path: Path, title: str) -> Figure:
+    results, _ = run_folder(tmp_path / title.replace(" ", "-"))
+    return next(figure for figure in figures(results) if figure.title == title)
+
+
+@pytest.mark.parametrize("title", ["top1 against size", "top1 against gzip size", "top1 against latency on host"])
+def test_all_points_lie_in_the_frame_with_ticks_at_their_values(tmp_path: Path, title: str) -> None:
+    figure = drawn(tmp_path, title)
+    left, top, right, bottom = figure.frame
+
+    assert len(figure.points) == sum(not made.reason for made in FASHION)
+    for point in figure.points:
+        assert left <= point.x <= right
+        assert top <= point.y <= bottom
+        assert point.low is not None and point.high is not None
+        assert point.high <= point.y <= point.low  # pixels grow downwards
+    for axis in (figure.x, figure.y):
+        assert 3 <= len(axis.ticks) <= 12
+        for pixel, text in axis.ticks:
+            assert axis.at(float(text.replace(",", ""))) == pixel
+
+
+def test_the_front_of_a_figure_is_what_nothing_beats_on_its_two_axes(tmp_path: Path) -> None:
+    usable = [made for made in FASHION if not made.reason]
+    best = {
+        made.recipe
+        for made in usable
+        if not any(
+            (other.size <= made.size and other.accuracy >= made.accuracy)
+            and (other.size < made.size or other.accuracy > made.accuracy)
+            for other in usable
+        )
+    }
+
+    assert {point.recipe for point in drawn(tmp_path, "top1 against size").points if point.front} == best
+    assert best == {"dynamic", "pcqat"}
+
+
+def test_the_limits_of_the_budget_are_drawn_where_they_are(tmp_path: Path) -> None:
+    figure = drawn(tmp_path, "top1 against size")
+
+    assert figure.x_limit == figure.x.at(120_000)
+    assert figure.y_limit == pytest.approx(figure.y.at(0.9191 - 0.005), abs=0.1)
+
+
+def test_a_widely_spread_axis_is_logarithmic(tmp_path: Path) -> None:
+    assert drawn(tmp_path, "top1 against latency on host").x.log
+    assert not drawn(tmp_path, "top1 against size").x.log
+
+
+def test_names_do_not_overlap(tmp_path: Path) -> None:
+    for title in ("top1 against size", "top1 against latency on host"):
+        labels = [point.label for point in drawn(tmp_path, title).points if point.label]
+        assert len(labels) >= 6
+        assert len({(x, y) for x, y, _ in labels}) == len(labels)
