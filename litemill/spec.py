@@ -19,6 +19,7 @@ from pydantic import (
 
 from litemill.cluster import ClusterSpec
 from litemill.steps import Step, check_order, parse_step
+from litemill.targets import parse_target
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 BASELINE = "baseline"
@@ -162,7 +163,9 @@ class RunSpec(Section):
     data: DataSpec
     training: Training = Training()
     recipes: dict[str, Recipe] = Field(min_length=1, description="name: list of steps, the last a conversion scheme")
-    targets: list[str] = Field(default_factory=lambda: ["host"], min_length=1, max_length=8)
+    targets: list[Annotated[str, AfterValidator(parse_target)]] = Field(
+        default_factory=lambda: ["host"], min_length=1, max_length=8, description="where to run every variant"
+    )
     budget: Budget = Budget()
     objective: str = Field("size", description="what to minimise among admissible variants: size or latency:<target>")
     tracking: Tracking = Tracking()
@@ -174,6 +177,14 @@ class RunSpec(Section):
     def _plain_name(cls, value: str) -> str:
         if not NAME.match(value):
             raise ValueError("a name has letters, digits, '.', '_' and '-' only")
+        return value
+
+    @field_validator("targets")
+    @classmethod
+    def _each_target_once(cls, value: list[str]) -> list[str]:
+        twice = next((name for name in value if value.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"target {twice!r} is listed twice")
         return value
 
     @field_validator("recipes")

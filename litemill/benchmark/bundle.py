@@ -1,0 +1,129 @@
+"""Benchmark all variants of one model on one target, beside their float32 baseline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.benchmark.host import HostTarget
+from litemill.benchmark.parity import SAMPLES
+from litemill.benchmark.session import Subject, Target, failed
+from litemill.data import Splits
+from litemill.errors import ConfigError, DeviceError, InputError
+from litemill.evidence import Estimate, Measurement, VariantManifest
+from litemill.layout import MEASUREMENT, TFLITE, VARIANT
+from litemill.spec import BASELINE
+from litemill.targets import parse_target
+
+log = logging.getLogger(__name__)
+
+TARGETS: dict[str, Callable[[], Target]] = {"host": HostTarget}
+"""How to reach each target, by name."""
+
+
+def check_target(name: str) -> None:
+    """Refuse an unknown target before any compute.
+
+    Raises:
+        ConfigError: There is no such target; the nearest name is offered.
+    """
+    try:
+        parse_target(name)
+    except ValueError as error:
+        raise ConfigError(str(error), where="target") from None
+
+
+def benchmark_bundle(target: str, variants: Path, baseline: Path, dataset: Path, out: Path) -> dict[str, Measurement]:
+    """Measure every variant of a bundle on a target.
+
+    Args:
+        target: Name of the target.
+        variants: Bundle: one folder a recipe with `variant.json` and `model.tflite`.
+        baseline: Bundle with one folder `baseline`: the float32 conversion that every ratio refers to.
+        dataset: Dataset artifact; a few of its test samples are run for parity.
+        out: Where to write one folder a recipe with `measurement.json`.
+
+    Returns:
+        A measurement by recipe. Recipes that failed before, and those that do not work on the target, have status
+        `failed` with the reason; so have all of them when the target cannot be reached.
+
+    Raises:
+        ConfigError: The target is unknown.
+        InputError: A bundle or the data set cannot be read.
+    """
+    check_target(target)
+    subjects, found = _subjects(Path(variants))
+    base_subjects, base_failed = _subjects(Path(baseline))
+    if BASELINE not in base_subjects:
+        reason = base_failed[BASELINE].reason if BASELINE in base_failed else "it holds no such variant"
+        raise InputError(f"no usable {BASELINE}: {reason}", where=str(baseline))
+    base = base_subjects[BASELINE]
+    measured = _measure(target, base, subjects, _samples(Path(dataset)))
+    found |= {recipe: _told(measured, subject, base) for recipe, subject in subjects.items()}
+    found = {recipe: found[recipe].model_copy(update={"recipe": recipe, "target": target}) for recipe in sorted(found)}
+    with staged(out) as folder:
+        for recipe, measurement in found.items():
+            write_manifest(folder / recipe / MEASUREMENT, measurement)
+    return found
+
+
+def _subjects(bundle: Path) -> tuple[dict[str, Subject], dict[str, Measurement]]:
+    """What can be measured by recipe, and a failed measurement for the rest."""
+    manifests = sorted(bundle.glob(f"*/{VARIANT}"))
+    if not manifests:
+        raise InputError("holds no variants", where=str(bundle), fix=f"A bundle has one folder a recipe with {VARIANT}")
+    subjects, dead = {}, {}
+    for path in manifests:
+        manifest = read_manifest(path, VariantManifest)
+        recipe = path.parent.name
+        if manifest.status == "failed":
+            dead[recipe] = failed(manifest.reason)
+            continue
+        file = path.parent / TFLITE
+        if not file.is_file():
+            raise InputError("is missing", where=str(file))
+        try:
+            subjects[recipe] = Subject.of(manifest, file)
+        except ValueError as error:
+            dead[recipe] = failed(str(error))
+    return subjects, dead
+
+
+def _measure(
+    target: str, base: Subject, subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> dict[str, Measurement]:
+    """Measurements by sha256: each distinct file once, the baseline first."""
+    if not subjects:
+        return {}
+    distinct = {subject.sha256: subject for subject in (base, *subjects.values())}
+    try:
+        return TARGETS[target]().measure(list(distinct.values()), samples)
+    except DeviceError as error:
+        log.warning("%s: %s", target, error)
+        return {key: failed(str(error)) for key in distinct}
+
+
+def _told(measured: dict[str, Measurement], subject: Subject, base: Subject) -> Measurement:
+    """The measurement of a recipe's file; a file equal to the baseline's was not measured twice, and says so."""
+    found = measured[subject.sha256]
+    if subject.sha256 != base.sha256 or found.status == "failed" or not found.ratio_to_float32:
+        return found
+    return found.model_copy(
+        update={
+            "ratio_to_float32": Estimate(value=1.0, ci=(1.0, 1.0)),
+            "comparison": "no difference shown",
+            "details": found.details | {"identical_to": BASELINE},
+        }
+    )
+
+
+def _samples(dataset: Path) -> NDArray[np.float32]:
+    """A few real samples, spread evenly over the test split."""
+    x = Splits.open(dataset).test.x
+    rows = np.linspace(0, len(x) - 1, num=min(SAMPLES, len(x)), dtype=np.int64)
+    return np.ascontiguousarray(x[np.unique(rows)], dtype=np.float32)

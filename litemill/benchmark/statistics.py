@@ -1,0 +1,95 @@
+"""Statistics of latency samples: percentiles and ratios with intervals that respect how samples come in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+from litemill.evidence import Estimate
+
+Samples = NDArray[np.float64]
+"""Latencies in ms, `[episodes, rounds, calls]`. In an episode the models are loaded anew; in a round each of them is
+called a few times in a row, one model after the other. Calls of a round resemble each other, and so do the rounds of an
+episode (where the loader put a model's memory moves its median by a per cent or two), so whole episodes are resampled.
+"""
+
+Comparison = Literal["faster", "slower", "no difference shown"]
+
+LEVEL = 0.95
+RESAMPLES = 1000
+P99_SAMPLES = 2000
+"""Below this many samples a 99th percentile is an anecdote."""
+CHUNK = 1 << 21
+"""Elements resampled at a time: bounds memory to 16 MiB."""
+
+
+def percentiles(samples: int) -> list[int]:
+    """The percentiles that a number of samples supports."""
+    return [50, 90, 99] if samples >= P99_SAMPLES else [50, 90]
+
+
+def percentile(samples: Samples, q: int, *, seed: int = 0) -> Estimate:
+    """A percentile of all samples, with its block-bootstrap interval.
+
+    Args:
+        samples: ms, `[episodes, rounds, calls]`.
+        q: Percentile, 0 to 100.
+        seed: Seeds the resampling.
+    """
+    episodes = samples.reshape(len(samples), -1)
+    return _bootstrap(episodes, lambda drawn: np.percentile(drawn, q, axis=-1), seed)
+
+
+def ratio_of_medians(samples: Samples, baseline: Samples, *, seed: int = 0) -> Estimate:
+    """How much slower a model is than the baseline it was interleaved with: a ratio of medians, with its interval.
+
+    Each round gives one ratio of the two medians, and the median of those is told: what slows the machine for some
+    rounds slows both, and cancels. Medians over a whole session would not (a machine with two clock speeds gives
+    samples with two modes, and a pooled median falls into either).
+
+    Args:
+        samples: ms, `[episodes, rounds, calls]`.
+        baseline: ms, `[episodes, rounds, calls of the baseline]`.
+        seed: Seeds the resampling.
+
+    Raises:
+        ValueError: The two do not have the same episodes and rounds.
+    """
+    if samples.shape[:2] != baseline.shape[:2]:
+        raise ValueError(f"rounds {samples.shape[:2]} against {baseline.shape[:2]}: they were not interleaved")
+    ratios = np.median(samples, axis=2) / np.median(baseline, axis=2)
+    return _bootstrap(ratios, lambda drawn: np.median(drawn, axis=-1), seed)
+
+
+def compare(ratio: Estimate) -> Comparison:
+    """Say what an interval of a ratio to the baseline shows."""
+    if ratio.ci[1] < 1:
+        return "faster"
+    return "slower" if ratio.ci[0] > 1 else "no difference shown"
+
+
+def _bootstrap(
+    episodes: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], seed: int
+) -> Estimate:
+    """Resample rows of `[episodes, values]`; the interval is the expanded percentile interval.
+
+    It is as wide as Student's t asks for few blocks. Source: T. Hesterberg, "What Teachers Should Know about the
+    Bootstrap", The American Statistician 69(4), 2015.
+    """
+    value = float(statistic(episodes.ravel()))
+    count = len(episodes)
+    if count < 2:
+        return Estimate(value=value, ci=(0.0, float(np.finfo(np.float64).max)))
+    generator = np.random.default_rng(seed)
+    at_once = max(1, CHUNK // episodes.size)
+    draws = []
+    for start in range(0, RESAMPLES, at_once):
+        rows = generator.integers(0, count, size=(min(at_once, RESAMPLES - start), count))
+        draws.append(statistic(episodes[rows].reshape(len(rows), -1)))
+    tail = float(norm.cdf(np.sqrt(count / (count - 1)) * t.ppf((1 - LEVEL) / 2, count - 1)))
+    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    return Estimate(value=value, ci=(min(float(low), value), max(float(high), value)))
