@@ -22,10 +22,13 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.3",
         "google-cloud-storage>=3",
+        "google-crc32c",
         "h5py",
         "jinja2",
         "mlflow-skinny>=3.17",
         "numpy",
+        "pillow",
+        "protobuf",
         "pydantic>=2",
         "pyyaml",
         "rich",

@@ -56,6 +56,10 @@ class DatasetManifest(Evidence):
     input_shape: list[int]
     dtype: str
     classes: int
+    task: str = "classification"
+    metric: str = Field("top1", description="what variants are judged by, or package.module:function")
+    class_names: list[str] = Field(default_factory=list, description="where the source has them, by class index")
+    target_shape: list[int] = Field(default_factory=list, description="of one target; empty for a single number")
     preprocessing: dict[str, Any]
     seed: int
     value_range: tuple[float, float] = Field(description="smallest and largest input value of the calibration split")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,12 +13,14 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from litemill.cluster import ClusterSpec
-from litemill.steps import Step, check_order, parse_step
+from litemill.kinds import BUILT_IN, KINDS, METRICS, REFERENCE, KindOptions, Task
+from litemill.steps import Step, check_order, first_mistake, nearest, parse_step
 from litemill.targets import parse_target
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
@@ -39,7 +41,14 @@ class ModelSpec(Section):
 
 
 class Preprocessing(Section):
-    """What is done to the raw input: x·scale + offset, then (x − mean)/std. A deployed app must repeat it."""
+    """What is done to the raw input, in this order; a deployed app must repeat it.
+
+    Images: colour mode, resize, channel order. Everything: x·scale + offset, then (x − mean)/std.
+    """
+
+    color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default that of the first")
+    resize: list[PositiveInt] = Field(default_factory=list, description="height and width of decoded images, bilinear")
+    channel_order: Literal["rgb", "bgr"] = Field("rgb", description="bgr turns the last axis around")
 
     scale: float = Field(1.0, description="factor on the raw values, e.g. 0.00392156862745098 (1/255) for uint8 images")
     offset: float = Field(0.0, description="added after scaling")
@@ -58,18 +67,48 @@ class Limit(Section):
 class DataSpec(Section):
     """Where samples come from and how they become model inputs."""
 
-    kind: Literal["npz", "digits"] = Field(description="the kind of source")
+    kind: str = Field(description=f"the kind of source: {', '.join(KINDS)}")
     uri: str = Field("", description="path or gs:// address; not for built-in sets such as digits")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.kinds")
+    task: Task = Field("classification", description="what the model does with a sample")
+    metric: str = Field("", description="by default the task's own; or package.module:function")
     preprocessing: Preprocessing = Preprocessing()
     limit: Limit = Limit()
 
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        if value not in KINDS:
+            raise ValueError(f"unknown kind {value!r}; {nearest(value, list(KINDS))}")
+        return value
+
     @model_validator(mode="after")
     def _uri_fits_kind(self) -> DataSpec:
-        if self.kind == "npz" and not self.uri:
-            raise ValueError("data.kind npz needs data.uri: the path of the .npz file")
+        if self.kind not in BUILT_IN and not self.uri:
+            raise ValueError(f"data.kind {self.kind} needs data.uri: where the data is")
         if self.kind == "digits" and self.uri:
             raise ValueError("data.kind digits ships with scikit-learn: leave data.uri out")
         return self
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> DataSpec:
+        try:
+            self.parsed()
+        except ValidationError as error:
+            raise ValueError(f"data.options of kind {self.kind}: {first_mistake(error, KINDS[self.kind])}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _metric_fits_task(self) -> DataSpec:
+        known = METRICS[self.task]
+        if self.metric and self.metric not in known and not REFERENCE.match(self.metric):
+            close = nearest(self.metric, list(known))
+            raise ValueError(f"unknown metric {self.metric!r} for task {self.task}; {close}")
+        return self
+
+    def parsed(self) -> KindOptions:
+        """The kind's options as their typed model, defaults filled in."""
+        return KINDS[self.kind].model_validate(self.options)
 
 
 class Distillation(Section):

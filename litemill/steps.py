@@ -156,7 +156,7 @@ class Step(BaseModel):
         try:
             self.parsed()
         except ValidationError as error:
-            raise ValueError(f"step {self.name!r}: {_one_line(error, STEPS[self.name])}") from None
+            raise ValueError(f"step {self.name!r}: {first_mistake(error, STEPS[self.name])}") from None
         return self
 
     @property
@@ -169,8 +169,8 @@ class Step(BaseModel):
         return STEPS[self.name].model_validate(self.options)
 
 
-def _one_line(error: ValidationError, options: type[Options]) -> str:
-    """Say the first thing wrong with a step's options, with the nearest valid spelling for an unknown one."""
+def first_mistake(error: ValidationError, options: type[BaseModel]) -> str:
+    """Say the first thing wrong with a set of options, with the nearest valid spelling for an unknown one."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from litemill.data.arrays import open_npz, open_numpy
+from litemill.data.csv_windows import open_csv
 from litemill.data.digits import open_digits
-from litemill.data.npz import open_npz
+from litemill.data.fashion_mnist import open_fashion_mnist
+from litemill.data.image_folder import open_image_folder
 from litemill.data.preprocess import check_preprocessing
-from litemill.data.source import Opener, Samples, Source, SourceFacts
+from litemill.data.python import open_python
+from litemill.data.source import Index, Samples, Source, SourceFacts
+from litemill.data.tfrecord import open_tfrecord
 from litemill.errors import InputError
 from litemill.spec import DataSpec
 
-KINDS: dict[str, Opener] = {"npz": open_npz, "digits": open_digits}
-"""How each `data.kind` is opened."""
+OPENERS: dict[str, Callable[[DataSpec, int], Source]] = {
+    "npz": open_npz,
+    "numpy": open_numpy,
+    "image_folder": open_image_folder,
+    "tfrecord": open_tfrecord,
+    "csv": open_csv,
+    "python": open_python,
+    "digits": open_digits,
+    "fashion_mnist": open_fashion_mnist,
+}
+"""How each `data.kind` is opened, given the seed of draws."""
 
 FEWEST_CALIBRATION_SAMPLES = 32
+IMAGES_CHECKED = 256
+"""Decoded of each split before a run; the rest is decoded, and checked, by `prepare_data`."""
 
 
-def open_source(spec: DataSpec) -> Source:
+def open_source(spec: DataSpec, seed: int = 0) -> Source:
     """Open the data set and check all that its headers and labels show.
 
     Raises:
         InputError: It cannot be read, or its splits do not fit each other or the preprocessing.
     """
-    source = KINDS[spec.kind](spec)
+    source = OPENERS[spec.kind](spec, seed)
     train, test = source.splits["train"], source.splits["test"]
     for split in source.splits.values():
         if not len(split):
@@ -33,53 +51,68 @@ def open_source(spec: DataSpec) -> Source:
         if split.shape != train.shape:
             what = f"has samples of shape {list(split.shape)}, {train.where} of {list(train.shape)}"
             raise InputError(what, where=split.where)
-    if len(np.unique(np.concatenate([train.labels, test.labels]))) < 2:
-        raise InputError("all labels are the same, so accuracy means nothing", where=spec.uri or spec.kind)
-    check_preprocessing(spec.preprocessing, train.shape)
+    if train.targets.shape[1:] != test.targets.shape[1:]:
+        what = f"has targets of shape {list(test.targets.shape[1:])}, {train.where} of {list(train.targets.shape[1:])}"
+        raise InputError(what, where=test.where)
+    _check_labels(spec, source)
+    check_preprocessing(spec, train.shape)
     return source
 
 
 def check_source(spec: DataSpec) -> SourceFacts:
-    """Check a whole data set without keeping it: shapes, labels, and every value of a float source.
+    """Check a whole data set without keeping it: shapes, labels, every value of a float source, a sample of images.
 
     Raises:
         InputError: The first thing that makes it unusable.
     """
     source = open_source(spec)
     for split in source.splits.values():
-        if split.dtype.kind == "f":
-            row = 0
-            for block in split.blocks():
-                check_finite(block, split.where, row)
-                row += len(block)
+        index = np.arange(len(split), dtype=np.int64)
+        if split.dtype.kind != "f":
+            if spec.kind not in ("image_folder", "tfrecord"):
+                continue
+            index = np.unique(np.linspace(0, len(split) - 1, IMAGES_CHECKED).astype(np.int64))
+        row = 0
+        for block in split.read(index):
+            check_finite(block, split.where, index[row : row + len(block)])
+            row += len(block)
     train = source.splits["train"]
     samples = planned_samples(source, spec)
     return SourceFacts(
         kind=spec.kind,
         input_shape=train.shape,
         dtype=str(train.dtype),
-        classes=count_classes(source),
+        classes=count_classes(source, spec),
         samples=samples,
-        warnings=_warnings(source, samples),
+        warnings=source.warnings + _warnings(source, samples),
     )
 
 
-def check_finite(block: Samples, where: str, first_row: int) -> None:
+def check_finite(block: Samples, where: str, rows: Index) -> None:
     """Refuse NaN and infinity: an Inf in the calibration set crashes the TFLite converter.
 
+    Args:
+        block: Samples.
+        where: How to point a user at their split.
+        rows: Their row numbers there.
+
     Raises:
-        InputError: With the index of the first such sample.
+        InputError: With the row of the first such sample.
     """
     if block.dtype.kind != "f" or np.isfinite(block).all():
         return
     bad = ~np.isfinite(block.reshape(len(block), -1)).all(axis=1)
-    first = first_row + int(np.argmax(bad))
+    first = rows[int(np.argmax(bad))]
     raise InputError(f"sample {first} has NaN or infinite values", where=where, fix="Clean the data first")
 
 
-def count_classes(source: Source) -> int:
-    """Number of classes: the largest label of all splits, plus one."""
-    return 1 + max(int(split.labels.max()) for split in source.splits.values())
+def count_classes(source: Source, spec: DataSpec) -> int:
+    """Number of classes: those the source names, else the largest label plus one; 0 where targets are numbers."""
+    if spec.task == "binary":
+        return 2
+    if spec.task != "classification":
+        return 0
+    return max(len(source.class_names), 1 + max(int(split.targets.max()) for split in source.splits.values()))
 
 
 def planned_samples(source: Source, spec: DataSpec) -> dict[str, int]:
@@ -91,6 +124,18 @@ def planned_samples(source: Source, spec: DataSpec) -> dict[str, int]:
     return {"train": train, "calibration": min(limit.calibration, len(given) if given else train), "test": test}
 
 
+def _check_labels(spec: DataSpec, source: Source) -> None:
+    """Refuse labels on which the metric says nothing."""
+    train, test = source.splits["train"].targets, source.splits["test"].targets
+    where = spec.uri or spec.kind
+    if spec.task == "classification" and len(np.unique(np.concatenate([train, test]))) < 2:
+        raise InputError("all labels are the same, so accuracy means nothing", where=where)
+    if (spec.task == "binary" or spec.metric == "auc") and len(np.unique(test)) < 2:
+        raise InputError("all test labels are the same, so AUC means nothing", where=where)
+    if spec.task == "regression" and np.ptp(test, axis=0).max() == 0:
+        raise InputError("all test targets are the same, so an error means nothing", where=where)
+
+
 def _warnings(source: Source, samples: dict[str, int]) -> list[str]:
     told = []
     if samples["calibration"] < FEWEST_CALIBRATION_SAMPLES:
@@ -98,7 +143,7 @@ def _warnings(source: Source, samples: dict[str, int]) -> list[str]:
             f"the calibration set has {samples['calibration']} samples; with fewer than "
             f"{FEWEST_CALIBRATION_SAMPLES} quantization ranges are a guess"
         )
-    unseen = np.setdiff1d(source.splits["test"].labels, source.splits["train"].labels)
+    unseen = np.setdiff1d(source.splits["test"].strata, source.splits["train"].strata)
     if len(unseen):
         told.append(f"classes {unseen.tolist()} are in the test split but not in train")
     return told

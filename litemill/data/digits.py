@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from litemill.data.source import Labels, Samples, Source, SourceSplit
+from litemill.data.labels import targets_for
+from litemill.data.source import Source, SourceSplit, reading_array
 from litemill.spec import DataSpec
 
 SEED = 20
@@ -12,17 +13,17 @@ SEED = 20
 TEST_SAMPLES = 450
 
 
-def open_digits(spec: DataSpec) -> Source:
+def open_digits(spec: DataSpec, seed: int) -> Source:
     """Open the digits: 1,347 to train with and 450 to test on, in a fixed, stratified split."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    x = np.asarray(digits.images, np.uint8)[..., np.newaxis]
-    y = np.asarray(digits.target, np.int64)
-    train, test = train_test_split(np.arange(len(y)), test_size=TEST_SAMPLES, stratify=y, random_state=SEED)
-    return Source({name: _split(name, x[index], y[index]) for name, index in (("train", train), ("test", test))})
-
-
-def _split(name: str, x: Samples, y: Labels) -> SourceSplit:
-    return SourceSplit(name, f"digits[{name}]", x.shape[1:], x.dtype, y, lambda: iter([x]))
+    images, labels = np.asarray(digits.images, np.uint8)[..., np.newaxis], np.asarray(digits.target)
+    train, test = train_test_split(np.arange(len(labels)), test_size=TEST_SAMPLES, stratify=labels, random_state=SEED)
+    splits = {}
+    for name, index in (("train", train), ("test", test)):
+        x, where = images[index], f"digits[{name}]"
+        targets = targets_for(spec.task, labels[index], len(index), where)
+        splits[name] = SourceSplit(name, where, x.shape[1:], x.dtype, targets, reading_array(x))
+    return Source(splits, [str(name) for name in digits.target_names])

@@ -13,12 +13,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from litemill.artifacts import staged, write_manifest
-from litemill.data.checks import check_finite, check_source, count_classes, open_source
+from litemill.data.checks import check_finite, check_source, open_source
 from litemill.data.preprocess import preprocess
-from litemill.data.sampling import Index, balanced, in_proportion
-from litemill.data.source import Labels, Source, SourceSplit
+from litemill.data.sampling import balanced, in_proportion
+from litemill.data.source import Index, Source, SourceSplit, Targets
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, SplitInfo
+from litemill.kinds import default_metric
 from litemill.layout import DATASET, SPLITS, X, Y
 from litemill.spec import DataSpec
 from litemill.storage import digest
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Draw:
-    """Which samples of a source's split become a split of the data set."""
+    """Which rows of a source's split become a split of the data set."""
 
     split: str
     index: Index
@@ -50,7 +51,7 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
         InputError: The source cannot be used (see `check_source`).
     """
     facts = check_source(spec)
-    source = open_source(spec)
+    source = open_source(spec, seed)
     draws = _draws(source, spec, seed)
     with staged(out) as work:
         written = {name: _Writer(work / name, facts.input_shape, draw.index) for name, draw in draws.items()}
@@ -58,7 +59,7 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             _stream(split, [written[name] for name, draw in draws.items() if draw.split == split.name], spec)
         splits = {}
         for name, draw in draws.items():
-            splits[name] = written[name].finish(source.splits[draw.split].labels[draw.index], count_classes(source))
+            splits[name] = written[name].finish(source.splits[draw.split].targets[draw.index], facts.classes)
         manifest = DatasetManifest(
             kind=spec.kind,
             uri=spec.uri,
@@ -66,6 +67,10 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             input_shape=list(facts.input_shape),
             dtype="float32",
             classes=facts.classes,
+            task=spec.task,
+            metric=spec.metric or default_metric(spec.task),
+            class_names=source.class_names,
+            target_shape=list(source.splits["test"].targets.shape[1:]),
             preprocessing=spec.preprocessing.model_dump(),
             seed=seed,
             value_range=(written["calibration"].low, written["calibration"].high),
@@ -89,30 +94,32 @@ def _draws(source: Source, spec: DataSpec, seed: int) -> dict[str, Draw]:
     """Choose samples; each split has a generator of its own, so that one limit does not change another split."""
     streams = np.random.SeedSequence(seed).spawn(3)
     rng = {name: np.random.default_rng(stream) for name, stream in zip(SPLITS, streams, strict=True)}
-    train = in_proportion(source.splits["train"].labels, spec.limit.train, rng["train"])
-    test = in_proportion(source.splits["test"].labels, spec.limit.test, rng["test"])
+    train = in_proportion(source.splits["train"].strata, spec.limit.train, rng["train"])
+    test = in_proportion(source.splits["test"].strata, spec.limit.test, rng["test"])
     if "calibration" in source.splits:
-        given = source.splits["calibration"].labels
+        given = source.splits["calibration"].strata
         calibration = Draw("calibration", balanced(given, spec.limit.calibration, rng["calibration"]))
     else:
-        kept = source.splits["train"].labels[train]
+        kept = source.splits["train"].strata[train]
         calibration = Draw("train", train[balanced(kept, spec.limit.calibration, rng["calibration"])])
     return {"train": Draw("train", train), "calibration": calibration, "test": Draw("test", test)}
 
 
 def _stream(split: SourceSplit, writers: list[_Writer], spec: DataSpec) -> None:
-    """One pass over a source's split feeds every split of the data set that draws from it."""
-    row = 0
-    for block in split.blocks():
+    """One pass over the rows that are wanted feeds every split of the data set that draws from this one."""
+    wanted, done = np.unique(np.concatenate([writer.index for writer in writers])), 0
+    for block in split.read(wanted):
+        rows = wanted[done : done + len(block)]
+        x = preprocess(block, spec.preprocessing)
+        if not np.isfinite(x).all():
+            check_finite(block, split.where, rows)
+            raise InputError("preprocessing makes values infinite", where="data.preprocessing")
         for writer in writers:
-            first, last = np.searchsorted(writer.index, (row, row + len(block)))
-            if last > first:
-                x = preprocess(block[writer.index[first:last] - row], spec.preprocessing)
-                if not np.isfinite(x).all():
-                    check_finite(block, split.where, row)
-                    raise InputError("preprocessing makes values infinite", where="data.preprocessing")
-                writer.add(x)
-        row += len(block)
+            if (chosen := np.isin(rows, writer.index, assume_unique=True)).any():
+                writer.add(x[chosen])
+        done += len(block)
+    if done != len(wanted):
+        raise InputError(f"ends after {done} of {len(wanted)} samples", where=split.where)
 
 
 @dataclass
@@ -141,12 +148,13 @@ class _Writer:
         self.hashed.update(data)
         self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
 
-    def finish(self, labels: Labels, classes: int) -> SplitInfo:
+    def finish(self, targets: Targets, classes: int) -> SplitInfo:
         self.stream.close()
-        np.save(self.folder / Y, labels)
+        np.save(self.folder / Y, targets)
+        known = targets[targets >= 0] if targets.dtype.kind == "i" else np.empty(0, np.int64)
         return SplitInfo(
-            samples=len(labels),
+            samples=len(targets),
             x_sha256=self.hashed.hexdigest(),
             y_sha256=hashlib.sha256((self.folder / Y).read_bytes()).hexdigest(),
-            class_counts=np.bincount(labels[labels >= 0], minlength=classes).tolist(),
+            class_counts=np.bincount(known, minlength=classes).tolist(),
         )

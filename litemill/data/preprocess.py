@@ -1,4 +1,6 @@
-"""The one preprocessing contract: x·scale + offset, then (x − mean)/std over the last axis, in float32."""
+"""The one preprocessing contract for all kinds: channel order, x·scale + offset, (x − mean)/std over the last axis.
+
+Colour mode and size belong to decoding: see `litemill.data.images`."""
 
 from __future__ import annotations
 
@@ -7,15 +9,26 @@ from numpy.typing import NDArray
 
 from litemill.data.source import Samples
 from litemill.errors import InputError
-from litemill.spec import Preprocessing
+from litemill.spec import DataSpec, Preprocessing
+
+IMAGE_KINDS = ("image_folder", "tfrecord")
 
 
-def check_preprocessing(spec: Preprocessing, shape: tuple[int, ...]) -> None:
-    """Refuse a mean or std that does not fit the channels (the last axis) of a sample.
+def check_preprocessing(data: DataSpec, shape: tuple[int, ...]) -> None:
+    """Refuse preprocessing that does not fit the samples.
 
     Raises:
-        InputError: Neither one value nor one a channel.
+        InputError: A mean or std that is neither one value nor one a channel (the last axis), a channel order for other
+            than three channels, a resize or colour mode for samples that are no encoded images.
     """
+    spec = data.preprocessing
+    if (spec.resize or spec.color) and data.kind not in IMAGE_KINDS:
+        what = f"resize and color are for encoded images ({', '.join(IMAGE_KINDS)}), not for kind {data.kind}"
+        raise InputError(what, where="data.preprocessing")
+    if spec.channel_order == "bgr" and shape[-1:] != (3,):
+        raise InputError(
+            f"bgr needs three channels, samples are {list(shape)}", where="data.preprocessing.channel_order"
+        )
     channels = shape[-1] if shape else 1
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, channels):
@@ -27,7 +40,7 @@ def check_preprocessing(spec: Preprocessing, shape: tuple[int, ...]) -> None:
 
 def preprocess(x: Samples, spec: Preprocessing) -> NDArray[np.float32]:
     """Turn raw samples of any number type into model inputs of the same shape; an overflow becomes infinite."""
-    out = x.astype(np.float32)
+    out = (x[..., ::-1] if spec.channel_order == "bgr" else x).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller checks that the result is finite
         if spec.scale != 1.0:
             out *= np.float32(spec.scale)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from litemill.data.source import Labels
-
-Index = NDArray[np.int64]
+from litemill.data.source import Index, Labels
 
 
 def in_proportion(labels: Labels, count: int | None, rng: np.random.Generator) -> Index:

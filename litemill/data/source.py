@@ -1,17 +1,20 @@
-"""What a kind of data set has to offer: labels at once, samples as a stream of blocks."""
+"""What a kind of data set has to offer: targets at once, samples as a stream of blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.spec import DataSpec
-
 Samples = NDArray[np.generic]
 Labels = NDArray[np.int64]
+Targets = NDArray[Any]
+"""Class indices (int64), or numbers to predict (float32)."""
+Index = NDArray[np.int64]
+"""Ascending row numbers."""
 
 BLOCK_BYTES = 16 << 20
 """Raw bytes of samples held in memory at a time."""
@@ -26,19 +29,30 @@ class SourceSplit:
         where: How to point a user at it, e.g. `data.npz[x_train]`.
         shape: Shape of one sample.
         dtype: Of the raw samples.
-        labels: One for each sample; class indices from 0.
-        blocks: Opens a stream of consecutive blocks of raw samples, `[rows, *shape]`; rows add up to `len(labels)`.
+        targets: One for each sample: class indices from 0 (int64; −1 where not known), or numbers (float32).
+        read: Gives the raw samples at ascending rows as consecutive blocks, `[rows, *shape]`.
     """
 
     name: str
     where: str
     shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    labels: Labels
-    blocks: Callable[[], Iterator[Samples]]
+    dtype: np.dtype[Any]
+    targets: Targets
+    read: Callable[[Index], Iterator[Samples]]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    @property
+    def strata(self) -> Labels:
+        """What draws keep in proportion: the classes; nothing where targets are numbers."""
+        if self.targets.dtype.kind == "i":
+            return self.targets
+        return np.zeros(len(self), np.int64)
+
+    def blocks(self) -> Iterator[Samples]:
+        """All samples."""
+        return self.read(np.arange(len(self), dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -46,9 +60,8 @@ class Source:
     """A data set that was opened: its splits by name; `calibration` may be missing."""
 
     splits: dict[str, SourceSplit]
-
-
-Opener = Callable[[DataSpec], Source]
+    class_names: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,33 @@ class SourceFacts:
     warnings: list[str] = field(default_factory=list)
 
 
-def rows_per_block(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> int:
+def rows_per_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """How many samples of that shape and dtype make a block of about `BLOCK_BYTES`."""
     return max(1, BLOCK_BYTES // max(1, int(np.prod(shape)) * dtype.itemsize))
+
+
+def reading_through(stream: Callable[[], Iterator[Samples]]) -> Callable[[Index], Iterator[Samples]]:
+    """Read rows out of a source that can only be read from its beginning."""
+
+    def read(index: Index) -> Iterator[Samples]:
+        row = 0
+        for block in stream() if len(index) else ():
+            first, last = np.searchsorted(index, (row, row + len(block)))
+            if last > first:
+                yield block[index[first:last] - row]
+            row += len(block)
+            if last == len(index):
+                return
+
+    return read
+
+
+def reading_array(array: Samples) -> Callable[[Index], Iterator[Samples]]:
+    """Read rows of an array, in memory or memory-mapped."""
+
+    def read(index: Index) -> Iterator[Samples]:
+        rows = rows_per_block(array.shape[1:], array.dtype)
+        for start in range(0, len(index), rows):
+            yield array[index[start : start + rows]]
+
+    return read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,6 @@ from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
 from litemill.layout import DATASET, X, Y
 
-Element = TypeVar("Element", np.float32, np.int64)
-
 
 @dataclass(frozen=True)
 class Split:
@@ -23,11 +21,12 @@ class Split:
 
     Attributes:
         x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only.
-        y: Class indices, `[samples]` int64; −1 for every sample of a calibration split without labels.
+        y: Targets, one a sample. Class indices, int64: −1 in a calibration split without labels; of a reconstruction, 1
+            for an anomaly. Of a regression `[samples, *target_shape]` float32, NaN where not known.
     """
 
     x: NDArray[np.float32]
-    y: NDArray[np.int64]
+    y: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.y)
@@ -57,16 +56,20 @@ class Splits:
 
 def _open(folder: Path, manifest: DatasetManifest, name: str) -> Split:
     samples = manifest.splits[name].samples
-    x = _array(folder / name / X, (samples, *manifest.input_shape), np.float32)
-    return Split(x, _array(folder / name / Y, (samples,), np.int64))
+    x = _array(folder / name / X, (samples, *manifest.input_shape), np.dtype(np.float32))
+    y = _array(folder / name / Y, None, np.dtype(np.float32 if manifest.task == "regression" else np.int64))
+    if y.shape != (samples, *manifest.target_shape) and not (name == "calibration" and y.shape == (samples,)):
+        what = f"has shape {list(y.shape)}, the manifest says {[samples, *manifest.target_shape]}"
+        raise InputError(what, where=str(folder / name / Y))
+    return Split(x, y)
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: type[Element]) -> NDArray[Element]:
+def _array(path: Path, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"cannot read ({error})", where=str(path)) from None
-    if array.shape != shape or array.dtype != dtype:
-        what = f"is {array.dtype}{list(array.shape)}, the manifest says {np.dtype(dtype)}{list(shape)}"
+    if array.shape != (shape or array.shape) or array.dtype != dtype:
+        what = f"is {array.dtype}{list(array.shape)}, the manifest says {dtype}{list(shape or array.shape)}"
         raise InputError(what, where=str(path))
     return array  # type: ignore[no-any-return]

@@ -1,0 +1,94 @@
+"""The vocabulary of data: kinds of source with their options, tasks, and the metrics each task is judged by."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+REFERENCE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+"""A function by name: package.module:function."""
+
+
+class KindOptions(BaseModel):
+    """Options of a kind of source: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoOptions(KindOptions):
+    """A kind without options."""
+
+
+class ImageFolderOptions(KindOptions):
+    """Images in one folder a class, below `train`, `test` and perhaps `calibration`, or straight below the folder."""
+
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="drawn as test split where the folder has none")
+
+
+class TFRecordOptions(KindOptions):
+    """`train*.tfrecord`, `test*.tfrecord` and perhaps `calibration*.tfrecord` of tf.train.Example records."""
+
+    x: str = Field("image", description="feature that holds the sample")
+    y: str = Field("label", description="feature that holds the label")
+    encoding: Literal["image", "raw", "values"] = Field(
+        "image", description="JPEG or PNG bytes; the bytes of an array; or a list of numbers"
+    )
+    shape: list[PositiveInt] = Field(default_factory=list, description="of a sample; for raw and values")
+    dtype: Literal["uint8", "int8", "int16", "int32", "float32"] = Field("uint8", description="of raw bytes")
+
+    @model_validator(mode="after")
+    def _shape_given(self) -> TFRecordOptions:
+        if self.encoding != "image" and not self.shape:
+            raise ValueError(f"encoding {self.encoding} needs the shape of a sample")
+        return self
+
+
+class CsvOptions(KindOptions):
+    """Rows of numbers, cut into windows: one file with a column that names the split, or `train.csv` and `test.csv`."""
+
+    label: str = Field(description="column with the label")
+    features: list[str] = Field(default_factory=list, description="columns with the values; by default all others")
+    window: PositiveInt = Field(1, description="rows in a sample; 1 gives samples of shape [features]")
+    stride: int = Field(0, ge=0, description="rows from one window to the next; 0 means no overlap")
+    recording: str = Field("", description="column that names the recording: no window spans two")
+    split: str = Field("", description="column that says train, calibration or test")
+
+
+class PythonOptions(KindOptions):
+    """A function of the user's own."""
+
+    function: str = Field(pattern=REFERENCE, description="package.module:function, given the uri where there is one")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="further keyword arguments")
+
+
+KINDS: dict[str, type[KindOptions]] = {
+    "npz": NoOptions,
+    "numpy": NoOptions,
+    "image_folder": ImageFolderOptions,
+    "tfrecord": TFRecordOptions,
+    "csv": CsvOptions,
+    "python": PythonOptions,
+    "digits": NoOptions,
+    "fashion_mnist": NoOptions,
+}
+"""Options by kind of source."""
+
+BUILT_IN = frozenset({"digits", "fashion_mnist", "python"})
+"""Kinds that can do without `data.uri`."""
+
+Task = Literal["classification", "binary", "regression", "reconstruction"]
+
+METRICS: dict[str, dict[str, bool]] = {
+    "classification": {"top1": True, "top5": True},
+    "binary": {"auc": True, "accuracy": True},
+    "regression": {"mae": False, "rmse": False},
+    "reconstruction": {"mse": False, "auc": True},
+}
+"""Whether higher is better, by task and metric; the first of a task is its default."""
+
+
+def default_metric(task: str) -> str:
+    """The metric a task is judged by where the config names none."""
+    return next(iter(METRICS[task]))
