@@ -48,8 +48,8 @@ e2e: setup  ## tests that need servers, devices or minutes
 compile: setup  ## compile CONFIG to Kubeflow YAML in out/
 	$(BIN)/python -m pipelines compile $(CONFIG) -o $(OUT).yaml
 
-golden: setup  ## write the golden compiled pipelines of the tests anew
-	@for config in pipelines/configs/*.yaml; do $(BIN)/python -m pipelines compile $$config -o tests/pipelines/golden/$$(basename $$config); done
+golden: setup  ## compile the shipped configs into pipelines/compiled/ (what the tests compare with)
+	@for config in pipelines/configs/*.yaml; do $(BIN)/python -m pipelines compile $$config -o pipelines/compiled/$$(basename $$config); done
 
 lock: $(VENV)/.ready  ## resolve requirements.lock anew from setup.py
 	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header setup.py \

@@ -55,6 +55,16 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
         max_accuracy_drop: float = _limit(spec.budget.max_accuracy_drop),
         max_size_bytes: int = int(_limit(spec.budget.max_size_bytes)),
     ) -> None:
+        """Compress, convert, evaluate and benchmark one trained model, and release the variant worth shipping.
+
+        Args:
+            model_uri: Address of the trained model: gs://…, or a path that the tasks can read.
+            data_uri: Address of the data; empty for a built-in set.
+            experiment: Name of the MLflow experiment.
+            epochs: Passes over the train split in each train-aware step.
+            max_accuracy_drop: Largest accuracy drop a shipped variant may have; a negative one means no limit.
+            max_size_bytes: Largest file a shipped variant may be; a negative one means no limit.
+        """
         closing = add(finish_run, "finish-run", name=experiment, pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
         with dsl.ExitHandler(closing, name="run"):
             started = add(
