@@ -63,10 +63,8 @@ def provenance(evidence: Iterable[VariantEvidence]) -> dict[str, dict[str, str]]
 
 def _note(group: dict[str, list[str]], name: str, value: Any) -> None:
     text = str(value)
-    if text and text not in group.setdefault(name, []):
-        group[name].append(text)
-    if not group[name]:
-        del group[name]
+    if text and text not in group.get(name, []):
+        group.setdefault(name, []).append(text)
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
