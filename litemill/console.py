@@ -12,7 +12,10 @@ from rich.markup import escape
 
 from litemill.errors import LitemillError
 
-out = Console()
+WIDE = 140
+"""Columns where the output is no terminal: a table in a log should not be broken into pieces."""
+
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 err = Console(stderr=True)
 
 

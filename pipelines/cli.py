@@ -53,12 +53,13 @@ def run_command(
     from pipelines.local import run_locally
     from pipelines.show import Progress, results_table
 
-    progress = Progress(Console(file=sys.stdout))  # a console of its own: the run redirects what tasks print
+    # A console of its own: the run redirects what tasks print.
+    progress = Progress(Console(file=sys.stdout, width=console.out.width))
     results = run_locally(spec, out, work, cache=cache, tell=progress)
     console.out.print()
     console.out.print(results_table(results))
     told = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
-    console.out.print(f"{told}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}")
+    console.out.print(f"{told}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}", soft_wrap=True)
     took = time.monotonic() - began
     console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
     if not results.winner:

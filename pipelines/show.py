@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 from rich.tree import Tree
 
-from litemill.results import Results
+from litemill.evidence import Estimate
+from litemill.results import Results, TargetResult
 from litemill.spec import RunSpec
 from pipelines.observe import TaskEvent
 from pipelines.plan import PlannedModel, plan, written
@@ -69,32 +71,40 @@ class Progress:
 def results_table(results: Results) -> Table:
     """The variants, ranked: the winner first, then by verdict and objective as `compare` ordered them."""
     targets = list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
-    table = Table(title=f"{results.name}: variants ranked by {results.objective}", title_justify="left")
-    table.add_column("recipe")
-    for heading in ("accuracy", "drop [95 % CI]", "size", "gzip", *(f"{target} ms (× float32)" for target in targets)):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"{results.name}: variants ranked by {results.objective}", title_justify="left", box=SIMPLE)
+    table.add_column("recipe", no_wrap=True)
+    for heading in ("accuracy", "drop", "95 % CI", "size", "gzip"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for target in targets:
+        table.add_column(f"{target} ms", justify="right", no_wrap=True)
+        table.add_column("× float32", justify="right", no_wrap=True)
     table.add_column("verdict")
     for variant in results.variants:
-        name = f"[bold green]★ {variant.recipe}[/]" if variant.recipe == results.winner else variant.recipe
+        name = f"[bold green]★ {variant.recipe}[/]" if variant.recipe == results.winner else f"  {variant.recipe}"
         if variant.status != "ok":
-            table.add_row(name, *[""] * (4 + len(targets)), f"[red]failed[/]: {escape(variant.reason)}")
+            table.add_row(name, *[""] * (5 + 2 * len(targets)), f"[red]failed[/]: {escape(variant.reason)}")
             continue
-        drop = variant.accuracy_drop
         cells = [
             "" if variant.accuracy is None else f"{variant.accuracy:.4f}",
-            f"{drop.value:+.4f} [{drop.ci[0]:+.4f}, {drop.ci[1]:+.4f}]" if drop else "",
+            *_interval(variant.accuracy_drop, ".4f"),
             f"{variant.size_bytes:,}",
             f"{variant.gzip_bytes:,}",
+            *(cell for target in targets for cell in _measured(variant.measurements.get(target))),
         ]
-        cells += [_measured(variant.measurements.get(target)) for target in targets]
-        table.add_row(name, *(escape(cell) for cell in cells), VERDICTS.get(variant.verdict, variant.verdict))
+        table.add_row(name, *(escape(cell) for cell in cells), VERDICTS[variant.verdict])
     return table
 
 
-def _measured(measurement: object) -> str:
-    latency = getattr(measurement, "latency_ms", None) or {}
-    ratio = getattr(measurement, "ratio_to_float32", None)
-    if "p50" not in latency:
-        return ""
-    told = f"{latency['p50']:.3f}"
-    return f"{told} ({ratio.value:.2f} [{ratio.ci[0]:.2f}, {ratio.ci[1]:.2f}])" if ratio else told
+def _measured(found: TargetResult | None) -> tuple[str, str]:
+    """Median latency, marked where it is not measured, and its ratio to float32 with the interval."""
+    if found is None or found.status != "ok" or "p50" not in found.latency_ms:
+        return ("failed" if found and found.status != "ok" else "", "")
+    mark = "" if found.kind == "measured" else f" ({found.kind})"
+    return f"{found.latency_ms['p50']:.3f}{mark}", " ".join(_interval(found.ratio_to_float32, ".2f"))
+
+
+def _interval(estimate: Estimate | None, digits: str) -> tuple[str, str]:
+    if estimate is None:
+        return "", ""
+    low, high = estimate.ci
+    return f"{estimate.value:{digits}}", f"[{low:{digits}}, {high:{digits}}]"
