@@ -1,0 +1,127 @@
+"""Weight clustering during fine-tuning, on TFMOT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from litemill.compress.batch_norm import refresh_batch_norm
+from litemill.compress.layers import (
+    KERNELS,
+    Choice,
+    choose_layers,
+    copy_model,
+    kernel,
+    measure_layers,
+    weighted_layers,
+    wrap_layers,
+)
+from litemill.compress.prune import TOLERANCE
+from litemill.compress.step import Done, Work, run_step
+from litemill.errors import StepFailed
+from litemill.evidence import ModelManifest, StepRecord
+from litemill.spec import Training
+from litemill.steps import ClusterOptions
+
+INITIALIZATIONS = {
+    "kmeans++": "KMEANS_PLUS_PLUS",
+    "linear": "LINEAR",
+    "density": "DENSITY_BASED",
+    "random": "RANDOM",
+}
+"""Our names and TFMOT's."""
+
+
+def cluster_model(
+    model: Path, dataset: Path, options: ClusterOptions, training: Training, out: Path, source: Path | None = None
+) -> ModelManifest:
+    """Fine-tune while the weights of each layer share a few values (Han, Mao & Dally, 2016).
+
+    https://arxiv.org/abs/1510.00149. After `prune` one of the values is zero and the zeros stay.
+
+    Args:
+        model: Model artifact to start from.
+        dataset: Dataset artifact.
+        options: Number of clusters, initialisation, layers.
+        training: The run's training section.
+        out: Where the Model artifact goes.
+        source: Model artifact of the distillation's teacher; `model` where it is None.
+
+    Returns:
+        The manifest; its last step record has the distinct values of each layer. Status failed where no layer can be
+        clustered, or a layer has more values than asked for, or lost zeros.
+    """
+    return run_step("cluster", model, dataset, options, training, out, source, lambda work: _cluster(work, options))
+
+
+def _cluster(work: Work, options: ClusterOptions) -> Done:
+    from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
+
+    pruned = work.did("prune")
+    choice = choose_layers(work.model, options, _unfit(work.model, options))
+    zeros = set(pruned.measured["layers"]) if pruned else set[str]()
+
+    def wrap(layer: Any) -> Any:
+        return cluster.cluster_weights(
+            layer,
+            options.clusters,
+            cluster.CentroidInitialization[INITIALIZATIONS[options.initialization]],
+            preserve_sparsity=layer.name in zeros,
+            cluster_per_channel=options.per_channel,
+        )
+
+    wrapped = wrap_layers(copy_model(work.model), choice.touched, wrap)
+    measured = work.fine_tune(wrapped)
+    clustered = _strip(wrapped)
+    refresh_batch_norm(clustered, work.batches)
+    return _proved(clustered, choice, options, pruned, measured)
+
+
+def _strip(wrapped: Any) -> Any:
+    from tensorflow_model_optimization.clustering import keras as clustering
+
+    return clustering.strip_clustering(wrapped)
+
+
+def _unfit(model: Any, options: ClusterOptions) -> dict[str, str]:
+    """Layers whose weights are hardly more than the clusters, which TFMOT leaves alone with a warning only."""
+    unfit = {}
+    for layer in weighted_layers(model):
+        if type(layer).__name__ not in KERNELS:
+            continue
+        values = kernel(layer)
+        by_channel = options.per_channel and type(layer).__name__ == "Conv2D"
+        size = values.size // values.shape[-1] if by_channel else values.size
+        if size <= options.clusters:
+            where = "in each channel" if by_channel else "in it"
+            unfit[layer.name] = f"only {size} weights {where} for {options.clusters} clusters"
+    return unfit
+
+
+def _proved(
+    model: Any, choice: Choice, options: ClusterOptions, pruned: StepRecord | None, training: dict[str, Any]
+) -> Done:
+    """Hold the step to what it was asked.
+
+    Raises:
+        StepFailed: A layer has more distinct values than clusters, or fewer zeros than pruning reached.
+    """
+    layers = measure_layers(model, choice.touched)
+    for name, found in layers.items():
+        by_channel = options.per_channel and found["type"] == "Conv2D"
+        count = found["distinct_in_channel" if by_channel else "distinct"]
+        if count > options.clusters:
+            raise StepFailed(f"layer {name} has {count} distinct weights, not {options.clusters}")
+    for name, before in (pruned.measured["layers"] if pruned else {}).items():
+        if name in layers and layers[name]["sparsity"] < before["sparsity"] - TOLERANCE:
+            raise StepFailed(
+                f"layer {name} lost zeros: sparsity {before['sparsity']:.3f} before, {layers[name]['sparsity']:.3f} now"
+            )
+    measured = {
+        "clusters": options.clusters,
+        "per_channel": options.per_channel,
+        "layers": layers,
+        "left_alone": choice.left_alone,
+        "training": training,
+    }
+    return Done(model, measured, [])

@@ -1,0 +1,102 @@
+"""TFMOT's quantization schemes that keep zeros and clusters, decided layer by layer.
+
+TFMOT's own registries share one weight quantizer between all layers of a kind, and the first layer without zeros
+switches the zeros off for every layer after it: PCQAT becomes CQAT with a log line. Here each layer gets its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from litemill.compress.layers import FEWEST_ZEROS, distinct_by_channel, sparsity
+
+
+@contextmanager
+def clusters_of(clustered: dict[str, Any]) -> Iterator[None]:
+    """Let TFMOT find a kernel's clusters as `cluster` made them, while it wraps a model.
+
+    TFMOT looks for clusters in each channel of a convolution whatever was asked, so that 16 values in a kernel become
+    16 trained ones in each of its channels, in a graph that loops over the channels (three times the training time).
+    """
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        cluster_preserve_quantize_registry as registry,
+    )
+
+    def in_tensor(_layer: Any, weight: Any, _data_format: Any) -> tuple[Any, Any, Any, bool]:
+        centroids, index = registry.get_unique(weight)
+        return centroids, len(centroids), index, False
+
+    original = registry.get_centroids
+    registry.get_centroids = original if clustered.get("per_channel") else in_tensor
+    try:
+        yield
+    finally:
+        registry.get_centroids = original
+
+
+def make_scheme(clustered: dict[str, Any]) -> Any:
+    """A default 8-bit scheme whose weight quantizers keep the zeros and the clusters a kernel has.
+
+    Args:
+        clustered: `clusters` and `per_channel` as an earlier `cluster` measured them, or nothing.
+    """
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registry,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_scheme as scheme,
+    )
+
+    class PreservingRegistry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
+        def get_quantize_config(self, layer: Any) -> Any:
+            config = registry.Default8BitQuantizeRegistry().get_quantize_config(layer)
+            quantizer = _preserving_quantizer(layer, clustered)
+            if quantizer is not None:
+                config.weight_quantizer = quantizer
+            return config
+
+    class PreservingScheme(scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
+        def get_quantize_registry(self) -> Any:
+            return PreservingRegistry()
+
+    return PreservingScheme()
+
+
+def _preserving_quantizer(layer: Any, clustered: dict[str, Any]) -> Any | None:
+    """The weight quantizer for a kernel with zeros or clusters, or None where it has neither."""
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        cluster_preserve_quantize_registry as clusters,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
+        prune_preserve_quantize_registry as zeros,
+    )
+
+    kind = type(layer).__name__
+    if kind not in ("Conv2D", "Dense"):
+        return None
+    kernel = np.asarray(layer.kernel)
+    has_zeros = sparsity(kernel) >= FEWEST_ZEROS
+    if _has_clusters(kind, kernel, clustered):
+        by_kind = {
+            "Conv2D": clusters.ClusterPreserveDefault8BitConvWeightsQuantizer,
+            "Dense": clusters.ClusterPreserveDefault8BitWeightsQuantizer,
+        }
+        return by_kind[kind](preserve_sparsity=has_zeros)
+    if has_zeros:
+        return {
+            "Conv2D": zeros.PrunePreserveDefault8BitConvWeightsQuantizer,
+            "Dense": zeros.PrunePreserveDefault8BitWeightsQuantizer,
+        }[kind]()
+    return None
+
+
+def _has_clusters(kind: str, kernel: Any, clustered: dict[str, Any]) -> bool:
+    if not clustered:
+        return False
+    by_channel = clustered["per_channel"] and kind == "Conv2D"
+    distinct = distinct_by_channel(kernel) if by_channel else len(np.unique(kernel))
+    return distinct <= int(clustered["clusters"])

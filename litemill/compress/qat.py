@@ -1,0 +1,138 @@
+"""Quantization-aware training on TFMOT, keeping what pruning and clustering reached."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from litemill.compress.layers import copy_model, fits
+from litemill.compress.preserve import clusters_of, make_scheme
+from litemill.compress.ranges import calibrate_ranges
+from litemill.compress.step import Done, Work, run_step
+from litemill.errors import StepFailed
+from litemill.evidence import ModelManifest
+from litemill.models.backend import tf_keras
+from litemill.spec import Training
+from litemill.steps import QatOptions
+
+METHODS = {(False, False): "QAT", (True, False): "PQAT", (False, True): "CQAT", (True, True): "PCQAT"}
+"""What quantization-aware training is called after (pruning, clustering)."""
+
+_REFUSED = re.compile(r"Layer (?P<name>[^\s:]+):<class '(?:\w+\.)*(?P<kind>\w+)'> is not supported")
+"""How TFMOT names a layer that it cannot quantize."""
+
+
+def qat_model(
+    model: Path, dataset: Path, options: QatOptions, training: Training, out: Path, source: Path | None = None
+) -> ModelManifest:
+    """Train with quantization emulated (Jacob et al., 2018, https://arxiv.org/abs/1712.05877).
+
+    Which variant is decided by the steps so far: after `prune` the zeros are kept (PQAT), after `cluster` the shared
+    values (CQAT), after both both (PCQAT).
+
+    Args:
+        model: Model artifact to start from.
+        dataset: Dataset artifact.
+        options: Layers to leave in float.
+        training: The run's training section.
+        out: Where the Model artifact goes; its ranges are in the SavedModel, so `int8` needs no calibration for it.
+        source: Model artifact of the distillation's teacher; `model` where it is None.
+
+    Returns:
+        The manifest; its last step record names the method and the layers left in float. Status failed where a layer
+        cannot be quantized (by name, before any training).
+    """
+    return run_step("qat", model, dataset, options, training, out, source, lambda work: _qat(work, options))
+
+
+def _qat(work: Work, options: QatOptions) -> Done:
+    clustered = work.did("cluster")
+    quantized, floats = quantize(work.model, options, clustered.measured if clustered else {})
+    calibrate_ranges(quantized, work.batches)
+    training = work.fine_tune(quantized)
+    method = METHODS[work.did("prune") is not None, clustered is not None]
+    measured = {"method": method, "float_layers": floats, "training": training}
+    warnings = [f"layer {name} is trained in float: {reason}" for name, reason in floats.items()]
+    return Done(_strip(quantized) if clustered else quantized, measured, warnings)
+
+
+def unsupported_layers(model: Any) -> dict[str, str]:
+    """The reason by name for each layer of a model that quantization-aware training cannot take. Trains nothing.
+
+    Raises:
+        StepFailed: The model as a whole cannot be taken: nested, subclassed or with Lambda layers.
+    """
+    return quantize(model, QatOptions(unsupported="float"), {})[1]
+
+
+def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+    """Wrap a copy of a model for quantization-aware training.
+
+    Args:
+        model: A float tf_keras model.
+        options: Which layers stay float.
+        clustered: What an earlier `cluster` measured, or nothing.
+
+    Returns:
+        The wrapped model, and the reason by name for each layer left in float.
+
+    Raises:
+        StepFailed: A layer cannot be quantized and may not stay float.
+    """
+    _check_form(model)
+    excluded = {layer.name: "excluded" for layer in model.layers if fits(layer, options.exclude)}
+    refused: dict[str, str] = {}
+    while True:
+        try:
+            wrapped = _wrap(copy_model(model), {*excluded, *refused}, clustered)
+        except (RuntimeError, ValueError) as error:
+            found = _REFUSED.search(str(error))
+            if found is None or found["name"] in refused:
+                raise StepFailed(f"TFMOT cannot quantize this model: {error}", where=model.name) from error
+            refused[found["name"]] = f"{found['kind']} is not supported{_hint(found['kind'])}"
+            continue
+        break
+    if refused and options.unsupported == "fail":
+        told = ", ".join(f"{name} ({reason})" for name, reason in refused.items())
+        raise StepFailed(
+            f"quantization-aware training cannot take layer {told}",
+            fix="Take it out of the model, or keep it float with `qat: {unsupported: float}`",
+        )
+    return wrapped, excluded | refused
+
+
+def _hint(kind: str) -> str:
+    return " unless right after a linear convolution or dense layer" if kind == "BatchNormalization" else ""
+
+
+def _check_form(model: Any) -> None:
+    """Refuse what TFMOT refuses as a whole, by name."""
+    keras = tf_keras()
+    if not isinstance(model, keras.Sequential) and not model._is_graph_network:
+        raise StepFailed("quantization-aware training cannot take a subclassed model", where=model.name)
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            raise StepFailed(
+                f"quantization-aware training cannot take a nested model: {layer.name}", fix="Flatten it into layers"
+            )
+
+
+def _wrap(model: Any, floats: Collection[str], clustered: dict[str, Any]) -> Any:
+    """Annotate every layer but those that stay float, and let TFMOT wrap them."""
+    from tensorflow_model_optimization.quantization import keras as quantization
+
+    def annotated(layer: Any) -> Any:
+        return layer if layer.name in floats else quantization.quantize_annotate_layer(layer)
+
+    marked = tf_keras().models.clone_model(model, clone_function=annotated)
+    with quantization.quantize_scope(), clusters_of(clustered):
+        return quantization.quantize_apply(marked, make_scheme(clustered))
+
+
+def _strip(model: Any) -> Any:
+    """Drop the variables that kept the clusters during training."""
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import cluster_utils
+
+    return cluster_utils.strip_clustering_cqat(model)
