@@ -228,10 +228,12 @@ def _compile(
                 total = tf.add_n([loss, *model.losses])
             variables = model.trainable_variables
             found = zip(tape.gradient(total, variables), variables, strict=True)
-            # TFMOT leaves variables in the graph that nothing depends on: their gradient is None
-            known = [(gradient, variable) for gradient, variable in found if gradient is not None]
             optimizer.apply_gradients(
-                [(gradient * masks.get(variable.ref(), 1.0), variable) for gradient, variable in known]
+                [
+                    (tf.convert_to_tensor(gradient) * masks.get(variable.ref(), 1.0), variable)
+                    for gradient, variable in found
+                    if gradient is not None  # of variables that TFMOT leaves but nothing depends on
+                ]
             )
             loss_sum += loss
             right_sum += right(labels[step], outputs)
