@@ -30,7 +30,6 @@ def cluster(
     from pathlib import Path
 
     from litemill.compress import cluster_model
-
     from litemill.spec import Training
     from litemill.steps import ClusterOptions
 

@@ -30,7 +30,6 @@ def finetune(
     from pathlib import Path
 
     from litemill.compress import finetune_model
-
     from litemill.spec import Training
     from litemill.steps import FinetuneOptions
 

@@ -30,7 +30,6 @@ def prune(
     from pathlib import Path
 
     from litemill.compress import prune_model
-
     from litemill.spec import Training
     from litemill.steps import PruneOptions
 

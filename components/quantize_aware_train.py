@@ -30,7 +30,6 @@ def quantize_aware_train(
     from pathlib import Path
 
     from litemill.compress import qat_model
-
     from litemill.spec import Training
     from litemill.steps import QatOptions
 

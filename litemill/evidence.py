@@ -103,6 +103,19 @@ class WeightInfo(BaseModel):
     distinct: int = Field(description="number of distinct stored values")
 
 
+class LayerProof(BaseModel):
+    """A layer that a train-aware step compressed, as it stands in the `.tflite`."""
+
+    layer: str = Field(description="name in the Keras model")
+    tensor: str = Field(description="name in the file")
+    shape: list[int]
+    dtype: str
+    sparsity: float
+    distinct: int = Field(description="distinct stored values in the whole tensor")
+    distinct_in_channel: int = Field(description="most distinct stored values in one output channel")
+    pattern_breaks: int | None = Field(None, description="groups that break the N:M pattern, where one was asked for")
+
+
 class GraphReport(BaseModel):
     """What the flatbuffer holds."""
 
@@ -134,6 +147,9 @@ class VariantManifest(Evidence):
     gzip_bytes: int = 0
     zstd_bytes: int = 0
     graph: GraphReport | None = None
+    proof: list[LayerProof] = Field(
+        default_factory=list, description="what the train-aware steps promised, read back from the file"
+    )
     seconds: float = 0.0
 
 

@@ -19,7 +19,7 @@ from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest, StepRecord
 from litemill.layout import MODEL
 from litemill.models import load_model, save_model
-from litemill.models.backend import make_deterministic
+from litemill.models.backend import make_deterministic, tf_keras
 from litemill.spec import Training
 from litemill.steps import TrainOptions
 
@@ -147,6 +147,7 @@ def _prepare(
     """Seed everything and load what is trained."""
     make_deterministic(training.seed)
     resumable_randomness()
+    tf_keras().backend.reset_uids()  # names of new layers count from 1, whatever this process made before
     student = load_model(model)
     probabilities = ends_in_softmax(student)
     wanted = load_model(teacher) if training.distillation.weight else None

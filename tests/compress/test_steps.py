@@ -1,0 +1,218 @@
+"""What each train-aware step leaves in its artifact, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litemill.artifacts import read_manifest
+from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.data import Splits
+from litemill.evidence import ModelManifest
+from litemill.layout import KERAS_MODEL, MODEL
+from litemill.models import load_model, save_model
+from litemill.models.backend import tensorflow, tf_keras
+from litemill.spec import Training
+from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
+
+TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
+BIG = "conv2d_2"
+"""The one layer of the digits model that is neither first, last nor small."""
+
+Step = Callable[[str], Path]
+
+
+def manifest(folder: Path) -> ModelManifest:
+    return read_manifest(folder / MODEL, ModelManifest)
+
+
+def accuracy(folder: Path, dataset: Path) -> float:
+    """Of the SavedModel on the test split."""
+    test = Splits.open(dataset).test
+    loaded = tensorflow().saved_model.load(str(folder / "saved_model"))
+    outputs = loaded.serve(test.x[:])
+    return float(np.mean(np.argmax(next(iter(outputs.values())), axis=1) == test.y))
+
+
+def artifact(model: Any, folder: Path) -> Path:
+    save_model(model, ModelManifest(origin="made here", origin_sha256="0" * 64), folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["finetune", "prune", "prune24", "cluster", "qat", "prune-cluster-qat"])
+def test_a_step_keeps_the_accuracy_and_records_itself(name: str, step: Step, digits_dataset: Path) -> None:
+    made = manifest(step(name))
+    assert (made.status, made.reason) == ("ok", "")
+    assert [record.step for record in made.steps] == [part.removesuffix("24") for part in name.split("-")]
+    assert made.data_sha256 == Splits.open(digits_dataset).manifest.splits["train"].x_sha256
+    assert all(record.measured["training"]["steps"] == 36 for record in made.steps)
+    assert accuracy(step(name), digits_dataset) > accuracy(step(""), digits_dataset) - 0.03
+
+
+def test_pruning_reaches_its_sparsity_in_a_short_training(step: Step) -> None:
+    """A schedule longer than the training would prune nothing, silently."""
+    kernel = load_model(step("prune")).get_layer(BIG).kernel.numpy()
+    assert np.mean(kernel == 0) == pytest.approx(0.5, abs=0.001)
+    measured = manifest(step("prune")).steps[0].measured
+    assert measured["layers"][BIG]["sparsity"] == pytest.approx(0.5, abs=0.001)
+
+
+def test_sensitive_and_small_layers_are_left_alone_and_it_says_so(step: Step) -> None:
+    measured = manifest(step("prune")).steps[0].measured
+    assert measured["left_alone"] == {
+        "conv2d": "first layer, sensitive",
+        "depthwise_conv2d": "DepthwiseConv2D is not supported",
+        "conv2d_1": "only 128 weights",
+        "scores": "last layer, sensitive",
+    }
+    assert list(measured["layers"]) == [BIG]
+
+
+def test_the_pattern_holds_in_each_group(step: Step) -> None:
+    kernel = load_model(step("prune24")).get_layer(BIG).kernel.numpy()
+    groups = np.moveaxis(kernel, 2, -1).reshape(-1, 4)
+    assert ((groups == 0).sum(axis=1) >= 2).all()
+
+
+def test_clustering_shares_values_and_keeps_the_zeros_of_pruning(step: Step) -> None:
+    for name in ("cluster", "prune-cluster"):
+        assert len(np.unique(load_model(step(name)).get_layer(BIG).kernel.numpy())) <= 16
+    kernel = load_model(step("prune-cluster")).get_layer(BIG).kernel.numpy()
+    assert np.mean(kernel == 0) >= 0.48
+
+
+def test_training_after_pruning_keeps_zeros_in_layers_that_clustering_does_not_touch(
+    step: Step, digits_dataset: Path, tmp_path: Path
+) -> None:
+    pruned = prune_model(step(""), digits_dataset, PruneOptions(min_weights=0), TRAINING, tmp_path / "pruned")
+    assert set(pruned.steps[0].measured["layers"]) == {"conv2d_1", BIG}
+    options = ClusterOptions(include=[BIG])
+    cluster_model(tmp_path / "pruned", digits_dataset, options, TRAINING, tmp_path / "clustered")
+    assert np.mean(load_model(tmp_path / "clustered").get_layer("conv2d_1").kernel.numpy() == 0) >= 0.48
+
+
+def test_the_model_that_came_in_is_not_changed(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
+    """`cluster_weights` changes the model it is given: later steps of the same model must not see that."""
+    before = (step("") / KERAS_MODEL).read_bytes()
+    step("cluster")
+    step("qat")
+    assert (step("") / KERAS_MODEL).read_bytes() == before
+
+
+def test_the_method_of_qat_follows_from_the_steps_so_far(step: Step) -> None:
+    found = {name: manifest(step(name)).steps[-1].measured["method"] for name in ("qat", "prune-qat", "cluster-qat")}
+    assert found == {"qat": "QAT", "prune-qat": "PQAT", "cluster-qat": "CQAT"}
+    assert manifest(step("prune-cluster-qat")).steps[-1].measured["method"] == "PCQAT"
+
+
+def test_too_few_steps_fail_the_recipe(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
+    short = Training(epochs=1, batch_size=512)
+    made = prune_model(step(""), digits_dataset, PruneOptions(), short, tmp_path / "out")
+    assert made.status == "failed"
+    assert made.reason.startswith("prune: 2 training steps are too few to prune in")
+    assert manifest(tmp_path / "out") == made
+
+
+def test_a_failed_model_is_passed_on_with_its_reason(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
+    failed = prune_model(step(""), digits_dataset, PruneOptions(include=["conv_9"]), TRAINING, tmp_path / "pruned")
+    assert "no layer is named 'conv_9' or of that type" in failed.reason
+    passed = qat_model(tmp_path / "pruned", digits_dataset, QatOptions(), TRAINING, tmp_path / "qat")
+    assert (passed.status, passed.reason) == ("failed", failed.reason)
+    assert [record.step for record in passed.steps] == ["prune", "qat"]
+
+
+def test_a_loss_that_explodes_fails_the_recipe(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
+    wild = Training(epochs=1, batch_size=64, optimizer="sgd", learning_rate=1e30)
+    made = finetune_model(step(""), digits_dataset, FinetuneOptions(), wild, tmp_path / "out")
+    assert made.status == "failed"
+    assert "the loss became nan in epoch 1" in made.reason
+
+
+def with_layers(*middle: Any) -> Any:
+    """A small classifier of the digits' shape with the given layers in it."""
+    keras = tf_keras()
+    first = keras.layers.Conv2D(8, 3, activation="relu", name="first")
+    last = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, name="last")]
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), first, *middle, *last], name="made")
+
+
+def test_an_unknown_layer_is_no_obstacle_to_pruning_and_named_by_qat(digits_dataset: Path, tmp_path: Path) -> None:
+    layers = tf_keras().layers
+    model = with_layers(
+        layers.Rescaling(2.0, name="scaling"), layers.Conv2D(16, 3, name="middle"), layers.PReLU(name="bend")
+    )
+    source = artifact(model, tmp_path / "source")
+    assert prune_model(source, digits_dataset, PruneOptions(), TRAINING, tmp_path / "pruned").status == "ok"
+    refused = qat_model(source, digits_dataset, QatOptions(), TRAINING, tmp_path / "refused")
+    assert refused.status == "failed"
+    assert "cannot take layer scaling (Rescaling is not supported), bend (PReLU is not supported)" in refused.reason
+    taken = qat_model(source, digits_dataset, QatOptions(unsupported="float"), TRAINING, tmp_path / "taken")
+    assert taken.status == "ok"
+    assert set(taken.steps[0].measured["float_layers"]) == {"scaling", "bend"}
+    assert len(taken.steps[0].warnings) == 2
+
+
+def test_nested_models_are_pruned_and_refused_by_qat(digits_dataset: Path, tmp_path: Path) -> None:
+    keras = tf_keras()
+    inner = keras.Sequential([keras.layers.Input((6, 6, 8)), keras.layers.Conv2D(16, 3, name="deep")], name="inner")
+    source = artifact(with_layers(inner), tmp_path / "source")
+    pruned = prune_model(source, digits_dataset, PruneOptions(), TRAINING, tmp_path / "pruned")
+    assert pruned.steps[0].measured["layers"]["deep"]["sparsity"] == pytest.approx(0.5, abs=0.01)
+    refused = qat_model(source, digits_dataset, QatOptions(), TRAINING, tmp_path / "refused")
+    assert "cannot take a nested model: inner" in refused.reason
+
+
+def test_a_layer_without_zeros_does_not_switch_pcqat_off_for_the_others(
+    step: Step, digits_dataset: Path, tmp_path: Path
+) -> None:
+    """TFMOT's registry shares one quantizer: a clustered layer without zeros turned PCQAT into CQAT for the rest."""
+    pruned = step("prune")
+    clustered = tmp_path / "clustered"
+    cluster_model(pruned, digits_dataset, ClusterOptions(include=["Conv2D"], clusters=8), TRAINING, clustered)
+    assert np.all(load_model(clustered).get_layer("conv2d_1").kernel.numpy() != 0)
+    assert qat_model(clustered, digits_dataset, QatOptions(), TRAINING, tmp_path / "qat").status == "ok"
+    loaded = tensorflow().saved_model.load(str(tmp_path / "qat" / "saved_model"))
+    kernels = [variable.numpy() for variable in loaded.variables if variable.shape == (3, 3, 16, 32)]
+    assert kernels
+    assert all(np.mean(kernel == 0) >= 0.48 for kernel in kernels)
+
+
+def test_block_sparsity_of_a_dense_layer(digits_dataset: Path, tmp_path: Path) -> None:
+    keras = tf_keras()
+    layers = [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(32, name="first")]
+    model = keras.Sequential([*layers, keras.layers.Dense(32, name="wide"), keras.layers.Dense(10)])
+    options = PruneOptions(block=(1, 4), sparsity=0.75, schedule="constant")
+    made = prune_model(artifact(model, tmp_path / "source"), digits_dataset, options, TRAINING, tmp_path / "out")
+    assert made.status == "ok", made.reason
+    blocks = (load_model(tmp_path / "out").get_layer("wide").kernel.numpy() == 0).reshape(32, 8, 4).sum(axis=2)
+    assert set(np.unique(blocks)) == {0, 4}
+
+
+def test_clusters_by_channel(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
+    options = ClusterOptions(clusters=4, per_channel=True, initialization="linear")
+    made = cluster_model(step(""), digits_dataset, options, TRAINING, tmp_path / "out")
+    assert made.status == "ok", made.reason
+    kernel = load_model(tmp_path / "out").get_layer(BIG).kernel.numpy()
+    assert max(len(np.unique(kernel[..., channel])) for channel in range(32)) <= 4
+    assert len(np.unique(kernel)) > 4
+
+
+@pytest.mark.parametrize("initialization", ["linear", "density", "random"])
+def test_initializations(initialization: Any, step: Step, digits_dataset: Path, tmp_path: Path) -> None:
+    options = ClusterOptions(clusters=32, initialization=initialization)
+    brief = Training(epochs=1, batch_size=128, learning_rate=1e-3)
+    made = cluster_model(step(""), digits_dataset, options, brief, tmp_path / "out")
+    assert made.status == "ok", made.reason
+
+
+def test_a_regressor_is_refused_with_its_output_shape(digits_dataset: Path, tmp_path: Path) -> None:
+    keras = tf_keras()
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    made = finetune_model(
+        artifact(model, tmp_path / "source"), digits_dataset, FinetuneOptions(), TRAINING, tmp_path / "out"
+    )
+    assert "one output of shape [batch, classes], not (None, 1)" in made.reason
