@@ -55,17 +55,19 @@ def cluster_model(
 
 
 def _cluster(work: Work, options: ClusterOptions) -> Done:
-    from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
+    from tensorflow_model_optimization.clustering.keras import CentroidInitialization
+    from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
 
     pruned = work.did("prune")
     choice = choose_layers(work.model, options, _unfit(work.model, options))
     zeros = set(pruned.measured["layers"]) if pruned else set[str]()
 
     def wrap(layer: Any) -> Any:
-        return cluster.cluster_weights(
+        # not by cluster_weights: it takes a convolution without bias for too small to be clustered by channel
+        return ClusterWeights(
             layer,
             options.clusters,
-            cluster.CentroidInitialization[INITIALIZATIONS[options.initialization]],
+            CentroidInitialization[INITIALIZATIONS[options.initialization]],
             preserve_sparsity=layer.name in zeros,
             cluster_per_channel=options.per_channel,
         )

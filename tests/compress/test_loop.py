@@ -61,7 +61,10 @@ def noisy(step: Step, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [*RUNS, "dropout"])
+@pytest.mark.parametrize(
+    "name",
+    ["prune", "qat", "dropout", *(pytest.param(name, marks=pytest.mark.e2e) for name in ("finetune", "cluster"))],
+)
 def test_a_killed_step_resumes_to_the_same_weights(
     name: str, step: Step, noisy: Path, digits_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

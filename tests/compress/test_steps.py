@@ -201,6 +201,7 @@ def test_clusters_by_channel(step: Step, digits_dataset: Path, tmp_path: Path) -
     assert len(np.unique(kernel)) > 4
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("initialization", ["linear", "density", "random"])
 def test_initializations(initialization: Any, step: Step, digits_dataset: Path, tmp_path: Path) -> None:
     options = ClusterOptions(clusters=32, initialization=initialization)
