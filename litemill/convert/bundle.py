@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
+from litemill.compress.proof import prove
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.flatbuffer import measure_sizes, read_graph
@@ -176,3 +177,7 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
     sizes = measure_sizes(path)
     manifest.sha256, manifest.graph = sha256_of(path), read_graph(path)
     manifest.size_bytes, manifest.gzip_bytes, manifest.zstd_bytes = sizes
+    manifest.proof, broken = prove(path, manifest.train_steps)
+    if broken:
+        manifest.status, manifest.reason = "failed", f"the file does not keep what was trained: {'; '.join(broken)}"
+        path.unlink()
