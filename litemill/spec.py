@@ -21,7 +21,7 @@ from pydantic import (
 from litemill.cluster import ClusterSpec
 from litemill.kinds import BUILT_IN, KINDS, METRICS, REFERENCE, KindOptions, Task
 from litemill.steps import Step, check_order, first_mistake, nearest, parse_step
-from litemill.targets import parse_target
+from litemill.targets import TargetSpec, parse_target
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 BASELINE = "baseline"
@@ -202,8 +202,11 @@ class RunSpec(Section):
     data: DataSpec
     training: Training = Training()
     recipes: dict[str, Recipe] = Field(min_length=1, description="name: list of steps, the last a conversion scheme")
-    targets: list[Annotated[str, AfterValidator(parse_target)]] = Field(
-        default_factory=lambda: ["host"], min_length=1, max_length=8, description="where to run every variant"
+    targets: list[Annotated[TargetSpec, BeforeValidator(parse_target)]] = Field(
+        default_factory=lambda: [parse_target("host")],
+        min_length=1,
+        max_length=8,
+        description="where to run every variant: a name, or a mapping with name, device and options",
     )
     budget: Budget = Budget()
     objective: str = Field("size", description="what to minimise among admissible variants: size or latency:<target>")
@@ -220,8 +223,9 @@ class RunSpec(Section):
 
     @field_validator("targets")
     @classmethod
-    def _each_target_once(cls, value: list[str]) -> list[str]:
-        twice = next((name for name in value if value.count(name) > 1), None)
+    def _each_target_once(cls, value: list[TargetSpec]) -> list[TargetSpec]:
+        names = [target.name for target in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"target {twice!r} is listed twice")
         return value
@@ -244,7 +248,10 @@ class RunSpec(Section):
             raise ValueError(f"objective {self.objective!r} is neither size nor latency:<target>")
         if target:
             named.append(("objective", target))
+        known = {target.name: target for target in self.targets}
         for where, name in named:
-            if name not in self.targets:
-                raise ValueError(f"{where} names target {name!r}, which is not in targets ({', '.join(self.targets)})")
+            if name not in known:
+                raise ValueError(f"{where} names target {name!r}, which is not in targets ({', '.join(known)})")
+            if not known[name].gives_latency:
+                raise ValueError(f"{where}: target {name!r} tells no latency")
         return self

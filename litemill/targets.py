@@ -1,24 +1,130 @@
-"""The vocabulary of targets: what a config may name as a place to run a variant."""
+"""The vocabulary of targets: where a config may have a variant run. Knows names and options, reaches no device."""
 
 from __future__ import annotations
 
-from litemill.steps import nearest
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
 
-TARGETS: dict[str, str] = {
-    "host": "this machine: LiteRT with XNNPACK, in a process of its own",
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from litemill.steps import first_mistake, nearest
+
+TIMED = frozenset({"seconds", "threads", "accelerator", "timeout"})
+ETHOS = ("55-32", "55-64", "55-128", "55-256", "65-256", "65-512", "85-128", "85-256", "85-512", "85-1024", "85-2048")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of target.
+
+    Attributes:
+        summary: What it is, for the reader.
+        options: Options it takes, beside its name and device.
+        latency: Whether it tells a latency that may be ranked and gated.
+    """
+
+    summary: str
+    options: frozenset[str] = frozenset()
+    latency: bool = True
+
+
+KINDS: dict[str, Kind] = {
+    "host": Kind("this machine: LiteRT in a process of its own", TIMED),
+    "tflm": Kind("TensorFlow Lite for Microcontrollers: answers and arena, no latency", latency=False),
+    **{
+        f"ethos-u{size}": Kind(
+            "Arm Ethos-U NPU, estimated by its compiler Vela", frozenset({"system_config", "memory_mode"})
+        )
+        for size in ETHOS
+    },
 }
-"""What each target is, by name."""
+"""Kinds of targets by the name or the scheme (`ssh` of `ssh://pi`) of the device."""
+
+ACCELERATOR = re.compile(r"cpu|cpu-reference|gpu|npu:[a-z0-9_-]+|delegate:.+")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-def parse_target(name: str) -> str:
-    """Check the name of a target.
+class TargetSpec(BaseModel):
+    """A place to run variants. A plain string in a config is a device with nothing but defaults."""
 
-    Returns:
-        The name.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="what budget, objective and reports call it")
+    device: str = Field(description="a kind of target such as host or tflm")
+    accelerator: str = Field("cpu", description="cpu, cpu-reference, gpu, npu:<vendor> or delegate:<library>")
+    threads: PositiveInt = Field(1, description="of one inference")
+    seconds: PositiveFloat = Field(1.5, description="time spent on each variant, after warm-up")
+    timeout: PositiveFloat = Field(600.0, description="seconds after which a session is given up")
+    system_config: str = Field("", description="Vela's; empty for its default of the family")
+    memory_mode: str = Field("", description="Vela's; empty for its default of the family")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TargetSpec:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown target {self.device!r}; {nearest(self.kind, list(KINDS))}")
+        allowed = KINDS[self.kind].options
+        for option in sorted(self.model_fields_set - {"name", "device"} - allowed):
+            takes = ", ".join(sorted(allowed)) or "none"
+            raise ValueError(f"target {self.name!r}: {self.kind} does not take {option!r} (it takes: {takes})")
+        if not ACCELERATOR.fullmatch(self.accelerator):
+            known = "cpu, cpu-reference, gpu, npu:<vendor>, delegate:<library>"
+            raise ValueError(f"target {self.name!r}: unknown accelerator {self.accelerator!r}; known: {known}")
+        if self.name != self.device and not NAME.fullmatch(self.name):
+            raise ValueError(f"target name {self.name!r}: letters, digits, '.', '_' and '-' only")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The device's scheme, or the device where it has none."""
+        return self.device.partition("://")[0]
+
+    @property
+    def gives_latency(self) -> bool:
+        """Whether it tells a latency that may be ranked and gated."""
+        return KINDS[self.kind].latency
+
+    @model_serializer
+    def written(self) -> str | dict[str, Any]:
+        """As a config has it: a plain string, or the mapping of what was set."""
+        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        return self.name if given == {"name": self.name, "device": self.name} else given
+
+    def argument(self) -> str:
+        """As one string that `parse_target` reads back: how it travels to a task."""
+        written = self.model_dump()
+        return written if isinstance(written, str) else json.dumps(written, sort_keys=True)
+
+
+def parse_target(written: TargetSpec | str | dict[str, Any]) -> TargetSpec:
+    """Turn what a user wrote (`host`, or a mapping with `device` and options) into a target.
 
     Raises:
-        ValueError: There is no such target (pydantic reports it with its place).
+        ValueError: There is no such target, or it does not take such options.
     """
-    if name not in TARGETS:
-        raise ValueError(f"unknown target {name!r}; {nearest(name, list(TARGETS))}")
-    return name
+    if isinstance(written, TargetSpec):
+        return written
+    if isinstance(written, str) and written.startswith("{"):
+        written = json.loads(written)
+    if isinstance(written, str):
+        written = {"name": written, "device": written}
+    if not isinstance(written, dict):
+        raise ValueError(f"a target is a name or a mapping, not {written!r}")
+    given = dict(written)
+    if "device" not in given:
+        raise ValueError(f"a target needs a device: {', '.join(KINDS)}")
+    given.setdefault("name", given["device"])
+    try:
+        return TargetSpec.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(first_mistake(error, TargetSpec).removeprefix(": ")) from None

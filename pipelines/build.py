@@ -140,7 +140,8 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
 def describe(spec: RunSpec) -> str:
     """What the Kubeflow page says of the pipeline."""
     recipes = "; ".join(f"{name}: {written(steps)}" for name, steps in spec.recipes.items())
-    return f"Litemill: {len(spec.recipes)} variants of {spec.model.uri} on {', '.join(spec.targets)}. {recipes}"
+    targets = ", ".join(target.name for target in spec.targets)
+    return f"Litemill: {len(spec.recipes)} variants of {spec.model.uri} on {targets}. {recipes}"
 
 
 def _plain(spec: RunSpec, sections: set[str] | None = None) -> dict[str, Any]:

@@ -45,8 +45,10 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseCo
         judged = add(evaluate, f"evaluate-{name}", variants=variants, dataset=dataset, reference=reference)
         measured = {}
         for position, target in enumerate(spec.targets, start=1):
-            task = f"benchmark-{slug(target)}-{name}"
-            timed = add(benchmark, task, target=target, variants=variants, baseline=baseline, dataset=dataset)
+            task = f"benchmark-{slug(target.name)}-{name}"
+            timed = add(
+                benchmark, task, target=target.argument(), variants=variants, baseline=baseline, dataset=dataset
+            )
             measured[f"measurement_{position}"] = timed.outputs["measurement"]
         logged = add(
             log_variants,

@@ -22,7 +22,9 @@ VERDICTS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "inconclusive": "[
 
 def plan_tree(spec: RunSpec) -> Tree:
     """The tasks of a run and the recipes they serve."""
-    tree = Tree(f"[bold]{spec.name}[/]: {len(spec.recipes)} recipes on {', '.join(spec.targets)}")
+    tree = Tree(
+        f"[bold]{spec.name}[/]: {len(spec.recipes)} recipes on {', '.join(target.name for target in spec.targets)}"
+    )
     for task in ("start-run", "prepare-data"):
         tree.add(task)
     _add_model(tree, spec, plan(spec), "import-model → evaluate-baseline")
@@ -37,7 +39,7 @@ def _add_model(tree: Tree, spec: RunSpec, model: PlannedModel, task: str) -> Non
     branch = tree.add(f"[bold]{task}[/]")
     if model.recipes:
         steps = ["ptq"] * bool(model.uncalibrated) + ["int8-convert"] * bool(model.calibrated)
-        steps += ["evaluate", *(f"benchmark-{slug(target)}" for target in spec.targets), "log-variants"]
+        steps += ["evaluate", *(f"benchmark-{slug(target.name)}" for target in spec.targets), "log-variants"]
         delivery = branch.add(f"deliver-{model.name}: {' → '.join(steps)}")
         for name, recipe in model.recipes.items():
             delivery.add(f"[cyan]{escape(name)}[/]  {escape(written(recipe))}")

@@ -1,11 +1,14 @@
 """Targets in a config are checked by name before any compute."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from litemill.config import load_config
 from litemill.errors import ConfigError
+from litemill.targets import parse_target
 
 CONFIG = """\
 name: t
@@ -33,3 +36,43 @@ def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path:
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, targets))
     assert str(caught.value).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("ethos-u55-129", "unknown target 'ethos-u55-129'; did you mean 'ethos-u55-128'"),
+        ({"name": "x"}, "a target needs a device: host, tflm, "),
+        ({"device": "host", "thread": 2}, "unknown option 'thread'; did you mean 'threads'?"),
+        ({"device": "host", "threads": 0}, "threads: Input should be greater than 0"),
+        ({"device": "tflm", "threads": 2}, "target 'tflm': tflm does not take 'threads' (it takes: none)"),
+        ({"device": "host", "accelerator": "tpu"}, "target 'host': unknown accelerator 'tpu'; known: cpu, "),
+        ({"device": "host", "name": "a b"}, "target name 'a b': letters, digits, '.', '_' and '-' only"),
+        (["host"], "a target is a name or a mapping, not ['host']"),
+    ],
+)
+def test_what_is_wrong_with_a_target_is_told(written: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        parse_target(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["host", "ethos-u85-2048", {"name": "host-2", "device": "host", "threads": 2, "accelerator": "delegate:/a b.so"}],
+)
+def test_a_target_travels_as_one_string_and_comes_back(written: Any) -> None:
+    target = parse_target(written)
+    assert parse_target(target.argument()) == target
+    assert target.model_dump() == written
+    if isinstance(written, str):
+        assert target.argument() == written
+
+
+def test_names_in_budget_and_objective_are_those_of_the_targets(tmp_path: Path) -> None:
+    path = write(tmp_path, "[tflm, {name: two-threads, device: host, threads: 2}]")
+    path.write_text(path.read_text() + "objective: latency:two-threads\nbudget: {max_latency_ms: {two-threads: 1.0}}\n")
+    spec = load_config(path)
+    assert [(target.name, target.kind) for target in spec.targets] == [("tflm", "tflm"), ("two-threads", "host")]
+    path.write_text(path.read_text().replace("latency:two-threads", "latency:tflm"))
+    with pytest.raises(ConfigError, match="objective: target 'tflm' tells no latency"):
+        load_config(path)

@@ -10,39 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.benchmark.ethos import EthosTarget
 from litemill.benchmark.host import HostTarget
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.session import Subject, Target, failed
+from litemill.benchmark.tflm import TflmTarget
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
 from litemill.evidence import Estimate, Measurement, VariantManifest
 from litemill.layout import MEASUREMENT, TFLITE, VARIANT
 from litemill.spec import BASELINE
-from litemill.targets import parse_target
+from litemill.targets import TargetSpec, parse_target
 
 log = logging.getLogger(__name__)
 
-TARGETS: dict[str, Callable[[], Target]] = {"host": HostTarget}
-"""How to reach each target, by name."""
+TARGETS: dict[str, Callable[[TargetSpec], Target]] = {"host": HostTarget, "tflm": TflmTarget, "ethos": EthosTarget}
+"""How to reach each kind of target; `ethos` is all of `ethos-u…`."""
 
 
-def check_target(name: str) -> None:
-    """Refuse an unknown target before any compute.
+def check_target(written: str | TargetSpec) -> TargetSpec:
+    """Read a target and refuse an unknown one before any compute.
 
     Raises:
-        ConfigError: There is no such target; the nearest name is offered.
+        ConfigError: There is no such target (the nearest name is offered), or it does not take such options.
     """
     try:
-        parse_target(name)
+        return parse_target(written)
     except ValueError as error:
         raise ConfigError(str(error), where="target") from None
 
 
-def benchmark_bundle(target: str, variants: Path, baseline: Path, dataset: Path, out: Path) -> dict[str, Measurement]:
+def benchmark_bundle(
+    target: str | TargetSpec, variants: Path, baseline: Path, dataset: Path, out: Path
+) -> dict[str, Measurement]:
     """Measure every variant of a bundle on a target.
 
     Args:
-        target: Name of the target.
+        target: The target: a name, a `TargetSpec`, or its `argument()`.
         variants: Bundle: one folder a recipe with `variant.json` and `model.tflite`.
         baseline: Bundle with one folder `baseline`: the float32 conversion that every ratio refers to.
         dataset: Dataset artifact; a few of its test samples are run for parity.
@@ -56,16 +60,18 @@ def benchmark_bundle(target: str, variants: Path, baseline: Path, dataset: Path,
         ConfigError: The target is unknown.
         InputError: A bundle or the data set cannot be read.
     """
-    check_target(target)
+    spec = check_target(target)
     subjects, found = _subjects(Path(variants))
     base_subjects, base_failed = _subjects(Path(baseline))
     if BASELINE not in base_subjects:
         reason = base_failed[BASELINE].reason if BASELINE in base_failed else "it holds no such variant"
         raise InputError(f"no usable {BASELINE}: {reason}", where=str(baseline))
     base = base_subjects[BASELINE]
-    measured = _measure(target, base, subjects, _samples(Path(dataset)))
+    measured = _measure(spec, base, subjects, _samples(Path(dataset)))
     found |= {recipe: _told(measured, subject, base) for recipe, subject in subjects.items()}
-    found = {recipe: found[recipe].model_copy(update={"recipe": recipe, "target": target}) for recipe in sorted(found)}
+    found = {
+        recipe: found[recipe].model_copy(update={"recipe": recipe, "target": spec.name}) for recipe in sorted(found)
+    }
     with staged(out) as folder:
         for recipe, measurement in found.items():
             write_manifest(folder / recipe / MEASUREMENT, measurement)
@@ -95,16 +101,16 @@ def _subjects(bundle: Path) -> tuple[dict[str, Subject], dict[str, Measurement]]
 
 
 def _measure(
-    target: str, base: Subject, subjects: dict[str, Subject], samples: NDArray[np.float32]
+    target: TargetSpec, base: Subject, subjects: dict[str, Subject], samples: NDArray[np.float32]
 ) -> dict[str, Measurement]:
     """Measurements by sha256: each distinct file once, the baseline first."""
     if not subjects:
         return {}
     distinct = {subject.sha256: subject for subject in (base, *subjects.values())}
     try:
-        return TARGETS[target]().measure(list(distinct.values()), samples)
+        return TARGETS[target.kind.partition("-")[0]](target).measure(list(distinct.values()), samples)
     except DeviceError as error:
-        log.warning("%s: %s", target, error)
+        log.warning("%s: %s", target.name, error)
         return {key: failed(str(error)) for key in distinct}
 
 

@@ -16,6 +16,7 @@ from litemill.benchmark.session import Subject, failed
 from litemill.benchmark.statistics import Samples, compare, percentile, percentiles, ratio_of_medians
 from litemill.errors import StepFailed
 from litemill.evidence import Measurement
+from litemill.targets import TargetSpec
 
 
 class HostTarget:
@@ -25,8 +26,8 @@ class HostTarget:
     that crashes takes nobody along. Those that live are then timed together, interleaved with the baseline.
     """
 
-    def __init__(self, options: RunnerOptions | None = None) -> None:
-        self.options = options or RunnerOptions()
+    def __init__(self, spec: TargetSpec) -> None:
+        self.options = RunnerOptions(accelerator=spec.accelerator, threads=spec.threads, seconds=spec.seconds)
 
     def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
         """See `Target.measure`."""

@@ -1,0 +1,148 @@
+"""The `ethos-u…` targets: what Arm's compiler for the Ethos-U NPUs makes of a model. Estimates, and said to be."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.benchmark.session import Subject, failed
+from litemill.errors import DeviceError, StepFailed
+from litemill.evidence import Measurement
+from litemill.targets import TargetSpec
+
+SECONDS = 600.0
+CONFIG_FILE = "Arm/vela.ini"
+
+SYSTEMS = {
+    "ethos-u55": ("Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "ethos-u65": ("Ethos_U65_High_End", "Dedicated_Sram"),
+    "ethos-u85": ("Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
+}
+"""System configuration and memory mode by family: those Vela takes by default, named so that they are on record."""
+
+OPS = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
+REASON = re.compile(r"operator: (\w+).*?\nReason: (.*?)\n", re.DOTALL)
+
+
+class EthosTarget:
+    """Ethos-U by Vela's performance model."""
+
+    def __init__(self, spec: TargetSpec) -> None:
+        system, memory = SYSTEMS[spec.device.rpartition("-")[0]]
+        self.accelerator = spec.device
+        self.system, self.memory = spec.system_config or system, spec.memory_mode or memory
+
+    def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
+        """See `Target.measure`. Nothing is run, so there is no parity."""
+        if importlib.util.find_spec("ethosu") is None:
+            raise DeviceError("ethos-u-vela is not installed", fix="Install litemill[devices]")
+        found = {}
+        for subject in subjects:
+            try:
+                found[subject.sha256] = self._estimate(subject)
+            except StepFailed as error:
+                found[subject.sha256] = failed(
+                    str(error), kind="estimated", requested_accelerator=self.accelerator, sha256=subject.sha256
+                )
+        return found
+
+    def _estimate(self, subject: Subject) -> Measurement:
+        with tempfile.TemporaryDirectory(prefix="litemill-vela-") as name:
+            said = compile_model(subject.path, self.accelerator, self.system, self.memory, Path(name))
+            summary = read_summary(Path(name))
+            stored = next(Path(name).glob("*_vela.tflite")).stat().st_size
+        counts = {where: int(count) for where, count in OPS.findall(said)}
+        cpu, npu = counts.get("CPU", 0), counts.get("NPU", 0)
+        milliseconds, cycles = float(summary["inference_time"]) * 1e3, int(float(summary["cycles_total"]))
+        if npu == 0 or cycles == 0:
+            # Vela ends with exit code 0 and a latency of 0.0 here
+            raise StepFailed(f"no op of it runs on the NPU ({_first_refusal(said)})")
+        return Measurement(
+            recipe="",
+            target="",
+            kind="estimated",
+            sha256=subject.sha256,
+            requested_accelerator=self.accelerator,
+            actual_accelerator=self.accelerator if cpu == 0 else f"{self.accelerator} and cpu",
+            delegated_fraction=npu / (npu + cpu),
+            # with ops left on the CPU the estimate leaves their time out, so it is no latency of the model
+            latency_ms={"p50": milliseconds} if cpu == 0 else {},
+            peak_memory_bytes=_kibibytes(summary, "sram_memory_used", "dram_memory_used"),
+            # where weights are read from DRAM they still come out of the file that is stored
+            realised_bytes=_kibibytes(summary, "on_chip_flash_memory_used", "off_chip_flash_memory_used") or stored,
+            device={
+                "compiler": f"ethos-u-vela {version('ethos-u-vela')}",
+                "system_config": self.system,
+                "memory_mode": self.memory,
+                "clock_hz": float(summary["core_clock"]),
+            },
+            details={
+                "npu_ms": milliseconds,
+                "cycles": cycles,
+                "sram_bytes": _kibibytes(summary, "sram_memory_used"),
+                "dram_bytes": _kibibytes(summary, "dram_memory_used"),
+                "npu_weight_bytes": int(float(summary["total_npu_encoded_weights"])),
+                "original_weight_bytes": int(float(summary["total_original_weights"])),
+                "compiled_file_bytes": stored,
+                "cpu_ops": cpu,
+                **({"left_on_cpu": _first_refusal(said)} if cpu else {}),
+            },
+        )
+
+
+def compile_model(model: Path, accelerator: str, system: str, memory: str, out: Path) -> str:
+    """Run Vela in a process of its own.
+
+    Returns:
+        What it printed; the summary CSV is in `out`.
+
+    Raises:
+        StepFailed: It refused, crashed or hung.
+    """
+    command = [sys.executable, "-P", "-m", "ethosu.vela", str(model), "--accelerator-config", accelerator]
+    command += ["--config", CONFIG_FILE, "--system-config", system, "--memory-mode", memory, "--output-dir", str(out)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=out
+        )
+    except subprocess.TimeoutExpired:
+        raise StepFailed(f"Vela took more than {SECONDS:g} s and was ended") from None
+    said = done.stdout + done.stderr
+    if done.returncode != 0:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        raise StepFailed(f"Vela ended with exit code {done.returncode}: {lines[-1] if lines else 'it said nothing'}")
+    return said
+
+
+def read_summary(folder: Path) -> dict[str, str]:
+    """The one row of Vela's summary.
+
+    Raises:
+        StepFailed: There is none.
+    """
+    files = list(folder.glob("*_summary_*.csv"))
+    rows = list(csv.DictReader(files[0].open(newline=""))) if files else []
+    if len(rows) != 1:
+        raise StepFailed("Vela left no summary")
+    return rows[0]
+
+
+def _kibibytes(summary: dict[str, str], *columns: str) -> int:
+    """Sum of columns that Vela gives in KiB, as bytes."""
+    return round(sum(float(summary[column]) for column in columns) * 1024)
+
+
+def _first_refusal(said: str) -> str:
+    """The first reason Vela gives for leaving an op on the CPU."""
+    found = REASON.search(said)
+    return f"{found[1]}: {found[2]}" if found else "it says not why"

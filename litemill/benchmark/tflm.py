@@ -1,0 +1,69 @@
+"""The `tflm` target: does a microcontroller's interpreter run the model, rightly, and in how much memory?"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.benchmark.launch import run_script
+from litemill.benchmark.parity import compare_outputs
+from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
+from litemill.benchmark.session import Subject, failed
+from litemill.errors import DeviceError, StepFailed
+from litemill.evidence import Measurement
+from litemill.targets import TargetSpec
+
+WORKER = Path(__file__).with_name("tflm_worker.py")
+SECONDS = 300.0
+TOLERANCE = 0.01
+"""Of the outputs' spread. TFLM equals LiteRT's reference kernels bit for bit in general: leave room for one step."""
+
+
+class TflmTarget:
+    """TensorFlow Lite for Microcontrollers, built for this machine: memory and answers, no latency."""
+
+    def __init__(self, spec: TargetSpec) -> None:
+        self.spec = spec
+
+    def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
+        """See `Target.measure`."""
+        if importlib.util.find_spec("tflite_micro") is None:
+            raise DeviceError("tflite-micro is not installed", fix="Install litemill[devices]")
+        found = {}
+        with tempfile.TemporaryDirectory(prefix="litemill-tflm-") as name:
+            for subject in subjects:
+                try:
+                    found[subject.sha256] = _measurement(subject, lay_out(subject, samples, Path(name)), Path(name))
+                except StepFailed as error:
+                    found[subject.sha256] = failed(str(error), requested_accelerator="cpu")
+        return found
+
+
+def _measurement(subject: Subject, entry: Entry, folder: Path) -> Measurement:
+    out = folder / f"tflm-{subject.sha256}"
+    result = run_script(WORKER, {"model": entry.path, "inputs": entry.inputs}, out, SECONDS)
+    if "refused" in result:
+        raise StepFailed(f"TFLM refuses it: {result['refused']}")
+    outputs = subject.real(np.load(out / "outputs.npy", allow_pickle=False))
+    expected = reference_outputs(subject, entry, "cpu-reference", folder)
+    parity = compare_outputs(outputs, expected, reference="LiteRT reference kernels", tolerance=TOLERANCE)
+    return Measurement(
+        recipe="",
+        target="",
+        status="ok" if parity.ok else "failed",
+        reason="" if parity.ok else f"outputs differ by {parity.max_error:.2g} of their spread",
+        sha256=subject.sha256,
+        requested_accelerator="cpu",
+        actual_accelerator="cpu",
+        arena_bytes=result["arena_bytes"],
+        realised_bytes=subject.size_bytes,
+        parity=parity,
+        device={"runtime": "tflite-micro", "version": version("tflite-micro")},
+        details={"bit_exact": bool(np.array_equal(outputs, expected)), "arena_pointer_bits": 64},
+    )

@@ -1,0 +1,102 @@
+"""Runs one model in TensorFlow Lite for Microcontrollers: its outputs and the smallest arena it works in.
+
+    python tflm_worker.py JOB.json
+
+The job names `model`, `inputs` (a .npy of raw samples) and `out`, which gets `result.json` and `outputs.npy`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LARGEST = 256 << 20
+"""A model that does not fit into this is refused for another reason than its size."""
+STEP = 16
+"""Arenas are aligned to this many bytes."""
+
+
+def load(model: bytes, arena: int) -> Any:
+    """The interpreter with an arena of that size; RuntimeError where it cannot work."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    return runtime.Interpreter.from_bytes(model, arena_size=arena)
+
+
+def run(interpreter: Any, inputs: Any) -> Any:
+    """Raw first output for every raw sample."""
+    found = []
+    for position in range(len(inputs)):
+        interpreter.set_input(inputs[position : position + 1], 0)
+        interpreter.invoke()
+        found.append(np.array(interpreter.get_output(0)))
+    return np.concatenate(found)
+
+
+def fits(model: bytes, inputs: Any, arena: int) -> bool:
+    """Whether the model loads and runs in an arena of that size."""
+    try:
+        run(load(model, arena), inputs[:1])
+    except RuntimeError:
+        return False
+    return True
+
+
+def smallest_arena(model: bytes, inputs: Any) -> int:
+    """Bisect the arena: TFLM prints what it used but does not return it.
+
+    Returns:
+        Bytes, or 0 where no arena is large enough.
+    """
+    enough = max(STEP, 1 << (len(model) - 1).bit_length())
+    while not fits(model, inputs, enough):
+        enough *= 4
+        if enough > LARGEST:
+            return 0
+    too_small = 0
+    while enough - too_small > STEP:
+        middle = (enough + too_small) // 2 // STEP * STEP
+        if fits(model, inputs, middle):
+            enough = middle
+        else:
+            too_small = middle
+    return enough
+
+
+def complaint(model: bytes, inputs: Any) -> str:
+    """What the native code says on stderr when a model is refused: the op, or the type it does not know."""
+    with tempfile.TemporaryFile() as said:
+        saved = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            fits(model, inputs, LARGEST)
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        said.seek(0)
+        lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    return "; ".join(lines[:2]) or "it says not why"
+
+
+def main() -> None:
+    """Do the job named on the command line."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    out = Path(job["out"])
+    model, inputs = Path(job["model"]).read_bytes(), np.load(job["inputs"], allow_pickle=False)
+    arena = smallest_arena(model, inputs)
+    result: dict[str, Any] = {"arena_bytes": arena}
+    if arena:
+        np.save(out / "outputs.npy", run(load(model, arena), inputs))
+    else:
+        result["refused"] = complaint(model, inputs)
+    (out / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
