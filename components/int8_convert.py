@@ -12,6 +12,7 @@ def int8_convert(
     dataset: Input[Dataset],
     recipes: dict,
     seed: int,
+    deploy: dict,
     variants: Output[Artifact],
     bundle: Input[Artifact] | None = None,
 ):
@@ -22,6 +23,7 @@ def int8_convert(
         dataset: The prepared splits; the representative dataset is its calibration split.
         recipes: Recipe name to its list of steps; the last is the scheme.
         seed: Seed of every draw.
+        deploy: The config's `deploy` section.
         variants: The bundle: one folder a recipe, those of `bundle` included.
         bundle: The variants that `ptq` made of the same model.
     """
@@ -36,4 +38,5 @@ def int8_convert(
         dataset=Path(dataset.path),
         bundle=Path(bundle.path) if bundle else None,
         seed=int(seed),
+        **deploy,
     )

@@ -7,17 +7,18 @@ from components.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
-def ptq(model: Input[Model], recipes: dict, seed: int, variants: Output[Artifact]):
+def ptq(model: Input[Model], recipes: dict, seed: int, deploy: dict, variants: Output[Artifact]):
     """Convert a model by every recipe whose scheme needs no calibration.
 
     Args:
         model: The source model or a compressed one.
         recipes: Recipe name to its list of steps; the last is the scheme.
         seed: Seed of every draw.
+        deploy: The config's `deploy` section.
         variants: The bundle: one folder a recipe.
     """
     from pathlib import Path
 
     from litemill.convert import convert_bundle
 
-    convert_bundle(Path(model.path), recipes, Path(variants.path), seed=int(seed))
+    convert_bundle(Path(model.path), recipes, Path(variants.path), seed=int(seed), **deploy)

@@ -127,6 +127,18 @@ class GraphReport(BaseModel):
     sparsity: float = Field(description="fraction of zeros over all weights of two or more dimensions")
 
 
+class SlimReport(BaseModel):
+    """What the lossless last step did to a `.tflite`, and the proof that it changed nothing else."""
+
+    applied: bool = Field(description="whether the smaller file replaced the original")
+    reason: str = Field("", description="why the original stayed")
+    before_bytes: int = 0
+    after_bytes: int = 0
+    before: dict[str, int] = Field(default_factory=dict, description="bytes by section of the file")
+    after: dict[str, int] = Field(default_factory=dict)
+    checks: dict[str, str] = Field(default_factory=dict, description="what was compared, and the outcome")
+
+
 class VariantManifest(Evidence):
     """`variant.json`: a `.tflite` and where it came from, or the reason there is none."""
 
@@ -146,10 +158,12 @@ class VariantManifest(Evidence):
     size_bytes: int = 0
     gzip_bytes: int = 0
     zstd_bytes: int = 0
+    canonical_sha256: str = Field("", description="of what the file computes: without names, metadata and layout")
     graph: GraphReport | None = None
     proof: list[LayerProof] = Field(
         default_factory=list, description="what the train-aware steps promised, read back from the file"
     )
+    slim: SlimReport | None = None
     seconds: float = 0.0
 
 

@@ -172,6 +172,17 @@ class Budget(Section):
         return Budget.model_validate({**self.model_dump(), **given})
 
 
+class Deploy(Section):
+    """What is done to each `.tflite` before it is evaluated, measured and shipped."""
+
+    slim: bool = Field(
+        True, description="store once what is equal, drop what no runtime reads; proved to change no output"
+    )
+    keep: list[Literal["names", "signatures", "metadata"]] = Field(
+        ["signatures"], description="what slimming leaves in; names are those of inner tensors"
+    )
+
+
 class Tracking(Section):
     """What goes to MLflow, beside the runs themselves."""
 
@@ -209,6 +220,7 @@ class RunSpec(Section):
         description="where to run every variant: a name, or a mapping with name, device and options",
     )
     budget: Budget = Budget()
+    deploy: Deploy = Deploy()
     objective: str = Field("size", description="what to minimise among admissible variants: size or latency:<target>")
     tracking: Tracking = Tracking()
     release: Release | None = None

@@ -31,7 +31,7 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseCo
         run_id: str,
     ) -> str:
         bundle: dict[str, Any] = {}
-        converting = {"model": model, "seed": spec.training.seed}
+        converting = {"model": model, "seed": spec.training.seed, "deploy": spec.deploy.model_dump()}
         if planned.uncalibrated:
             recipes = _plain(planned.uncalibrated)
             converted = add(ptq, f"ptq-{name}", recipes=recipes, **converting)

@@ -13,7 +13,8 @@ from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
 from litemill.compress.proof import prove
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
-from litemill.flatbuffer import measure_sizes, read_graph
+from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files
+from litemill.flatbuffer.slim import DEFAULT_KEEP
 from litemill.isolation import Job, Outcome, run_isolated
 from litemill.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
 from litemill.steps import CALIBRATED, Step
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 TIME_LIMIT = 900.0
 """Seconds that one conversion may take, TensorFlow's import included."""
 
-WORKER = "litemill.convert.worker"
 STATIC = ".static"
 """Where the worker keeps the copy of the SavedModel that has batch 1."""
 TOOLS = ("litemill", "tensorflow", "tf-keras", "ai-edge-litert", "numpy")
@@ -37,6 +37,8 @@ def convert_bundle(
     dataset: Path | None = None,
     bundle: Path | None = None,
     seed: int = 0,
+    slim: bool = True,
+    keep: Sequence[str] = DEFAULT_KEEP,
     time_limit: float = TIME_LIMIT,
 ) -> list[VariantManifest]:
     """Convert a model by every recipe, all in one worker process.
@@ -51,6 +53,8 @@ def convert_bundle(
         dataset: A Dataset artifact; its calibration split is read where a scheme needs it.
         bundle: A bundle to start from: its entries are copied first.
         seed: Recorded, and given to TensorFlow and numpy.
+        slim: Whether to slim each variant, which changes no output bit (see litemill.flatbuffer.slim).
+        keep: What slimming keeps of names, signatures and metadata.
         time_limit: Seconds that one conversion may take.
 
     Returns:
@@ -72,6 +76,8 @@ def convert_bundle(
         manifests = {name: _start(name, steps, source, data, seed) for name, steps in parsed.items()}
         if source.status == "ok":
             _convert_all(model, source, parsed, manifests, dataset, work, time_limit)
+            if slim:
+                _slim_all(manifests, dataset if data else None, keep, work)
         for name, manifest in manifests.items():
             write_manifest(work / name / VARIANT, manifest)
     return list(manifests.values())
@@ -137,10 +143,17 @@ def _convert_all(
     jobs = [_job(name, steps[-1], model, source, manifests[name], dataset, work) for name, steps in recipes.items()]
     for job in jobs:
         Path(job["out"]).parent.mkdir()
-    outcomes = run_isolated(WORKER, jobs, time_limit=time_limit)
+    outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
     shutil.rmtree(work / STATIC, ignore_errors=True)
     for name, manifest in manifests.items():
         _complete(manifest, work / name / TFLITE, outcomes[name])
+
+
+def worker_module() -> str:
+    """Name of the module that converts. Imported late, and imported at all so that cache keys know its code."""
+    from litemill.convert import worker
+
+    return worker.__name__
 
 
 def _job(
@@ -167,6 +180,15 @@ def _job(
     return job
 
 
+def _slim_all(manifests: dict[str, VariantManifest], dataset: Path | None, keep: Sequence[str], work: Path) -> None:
+    """Slim every variant there is, and take its new size and digest; the graph report keeps the names."""
+    files = {name: work / name / TFLITE for name, manifest in manifests.items() if manifest.status == "ok"}
+    samples = dataset / "calibration" / X if dataset else None
+    for name, report in slim_files(files, keep=keep, samples=samples).items():
+        manifests[name].slim = report
+        _measure(manifests[name], files[name])
+
+
 def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
     """Fill a manifest in from the file, or fail it and leave no file."""
     manifest.seconds = outcome.seconds
@@ -174,10 +196,16 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
         manifest.status, manifest.reason = "failed", outcome.reason.replace(str(path), path.name)
         path.unlink(missing_ok=True)
         return
-    sizes = measure_sizes(path)
-    manifest.sha256, manifest.graph = sha256_of(path), read_graph(path)
-    manifest.size_bytes, manifest.gzip_bytes, manifest.zstd_bytes = sizes
+    manifest.graph = read_graph(path)
+    manifest.canonical_sha256 = canonical_digest(path.read_bytes())
+    _measure(manifest, path)
     manifest.proof, broken = prove(path, manifest.train_steps)
     if broken:
         manifest.status, manifest.reason = "failed", f"the file does not keep what was trained: {'; '.join(broken)}"
         path.unlink()
+
+
+def _measure(manifest: VariantManifest, path: Path) -> None:
+    """Take a file's digest and sizes."""
+    manifest.sha256 = sha256_of(path)
+    manifest.size_bytes, manifest.gzip_bytes, manifest.zstd_bytes = measure_sizes(path)

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 TIME_LIMIT = 3600.0
 """Seconds that one variant may take."""
 
-WORKER = "litemill.evaluate.worker"
 SPLIT = "test"
 
 
@@ -59,7 +58,7 @@ def evaluate_bundle(
             (work / name).mkdir()
             if manifest.status == "ok":
                 jobs.append(_job(name, variants, dataset, data, work, kernels))
-        outcomes = run_isolated(WORKER, jobs, time_limit=time_limit)
+        outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
         found = {}
         for name, manifest in manifests.items():
             reason = outcomes[name].reason if name in outcomes else manifest.reason
@@ -90,6 +89,13 @@ def _read_reference(folder: Path, data: DatasetManifest) -> tuple[np.ndarray, np
         raise InputError("the baseline was evaluated on other samples", where=str(folder), fix="Evaluate it again")
     with np.load(folder / SAMPLES, allow_pickle=False) as samples:
         return samples["outcome"], samples["prediction"]
+
+
+def worker_module() -> str:
+    """Name of the module that evaluates. Imported late, and imported at all so that cache keys know its code."""
+    from litemill.evaluate import worker
+
+    return worker.__name__
 
 
 def _job(name: str, variants: Path, dataset: Path, data: DatasetManifest, work: Path, kernels: Kernels) -> Job:

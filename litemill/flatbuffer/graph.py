@@ -119,6 +119,11 @@ def _readers(model: Any, graph: Any) -> dict[int, str]:
     return readers
 
 
+def is_integer_only(model: Any) -> bool:
+    """Whether no tensor of the model is of a float type."""
+    return not any(DTYPE_NAMES.get(tensor.type) in FLOATS for graph in model.subgraphs for tensor in graph.tensors)
+
+
 def overall_sparsity(found: list[WeightInfo]) -> float:
     """Fraction of zeros over all weights of two or more dimensions; 0 where there are none."""
     sizes = np.array([np.prod(weight.shape) for weight in found if len(weight.shape) > 1])

@@ -137,7 +137,7 @@ def test_samples_that_cannot_calibrate_fail_their_recipe_before_tensorflow_sees_
 
 def test_a_native_crash_costs_only_the_recipe_it_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The crash is TensorFlow's own: Inf in the calibration samples, let through to it.
-    monkeypatch.setattr(bundle_module, "WORKER", "tests.convert.unchecked_worker")
+    monkeypatch.setattr(bundle_module, "worker_module", lambda: "tests.convert.unchecked_worker")
     x, y = digits()
     bad = x[:40].copy()
     bad[3] = np.inf

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from litemill.evaluate import Runner
 
 from litemill.artifacts import read_manifest, sha256_of
 from litemill.data import Splits
 from litemill.errors import InputError
+from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
 from litemill.models import import_model, load_model
 from litemill.models.backend import tf_keras

@@ -38,7 +38,10 @@ def checkout(tmp_path: Path) -> Path:
     [
         ("litemill/select/pareto.py", {"compare"}),
         ("litemill/compress/prune.py", {"prune"}),
-        ("litemill/evaluate/metrics.py", {"import_model", "evaluate", "compare"}),
+        ("litemill/evaluate/metrics.py", {"import_model", "evaluate"}),
+        ("litemill/convert/schemes.py", {"ptq", "int8_convert", "import_model"}),
+        ("litemill/evaluate/worker.py", {"evaluate"}),
+        ("litemill/flatbuffer/slim_worker.py", {"ptq", "int8_convert"}),
         ("litemill/errors.py", set(COMPONENTS)),
         ("litemill/cli.py", set()),
     ],
@@ -51,7 +54,7 @@ def test_an_edit_changes_the_fingerprint_of_what_imports_it(checkout: Path, edit
     after = fingerprints(checkout)
     changed = {name for name in COMPONENTS if before[name] != after[name]}
     assert touched <= changed
-    assert changed <= touched | {"import_model", "benchmark", "evaluate"}
+    assert changed <= touched | {"import_model", "benchmark", "evaluate", "ptq", "int8_convert"}
 
 
 def test_a_component_knows_what_it_runs() -> None:
