@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import grimp
+
+import litemill
+
+LIBRARY = Path(litemill.__file__).parent
 
 VERSIONED = ("ai-edge-litert", "ethos-u-vela", "numpy", "scikit-learn", "tensorflow", "tensorflow-model-optimization")
 """Installed packages that decide what comes out of a task."""
@@ -20,7 +23,7 @@ VERSIONED = ("ai-edge-litert", "ethos-u-vela", "numpy", "scikit-learn", "tensorf
 
 @cache
 def fingerprint(component: str) -> str:
-    """Digest of the library modules that a component imports, directly or not, and of what they build on.
+    """Digest of the library code that a component runs, and of the packages it builds on.
 
     Args:
         component: Name of a module of `components`, such as `prune`.
@@ -29,33 +32,53 @@ def fingerprint(component: str) -> str:
         SHA-256 as hex digits.
     """
     digest = hashlib.sha256()
-    for module in sorted(modules_of(component)):
-        digest.update(f"{module}\0".encode())
-        digest.update(_file_of(module).read_bytes())
+    for file in files_of(component):
+        digest.update(f"{file.relative_to(LIBRARY).as_posix()}\0".encode())
+        digest.update(file.read_bytes())
     for package in VERSIONED:
         digest.update(f"{package}=={_version(package)}\n".encode())
     return digest.hexdigest()
 
 
-def modules_of(component: str) -> set[str]:
-    """The modules of `litemill` that a component imports, directly or not, and the packages that hold them."""
-    found = {name for name in _graph().find_upstream_modules(f"components.{component}") if name.startswith("litemill")}
-    packages = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
-    held = {name for package in packages - found for name in _graph().find_upstream_modules(package)}
-    return found | packages | {name for name in held if name.startswith("litemill")}
+def files_of(component: str) -> list[Path]:
+    """The files of `litemill` behind a component.
+
+    These are the modules it imports, directly or not, and all files of the packages they are in: a package starts
+    workers of its own by name and reads templates, which no import shows.
+    """
+    seen: set[str] = set()
+    files: set[Path] = set()
+    waiting = {f"components.{component}"}
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        files |= _files(module)
+        imported = _graph().find_modules_directly_imported_by(module)
+        own = {_package(name) for name in imported} - {"litemill"}
+        beside = {name for package in own for name in _graph().find_descendants(package) | {package}}
+        waiting |= {name for name in imported | beside if name.startswith("litemill")} - seen
+    return sorted(files)
+
+
+def _package(module: str) -> str:
+    """`litemill.convert.worker` is in `litemill.convert`; a module beside the packages stands for itself."""
+    return ".".join(module.split(".")[:2])
+
+
+def _files(module: str) -> set[Path]:
+    parts = module.split(".")[1:]
+    if not module.startswith("litemill"):
+        return {LIBRARY / "__init__.py"}
+    folder = LIBRARY.joinpath(*parts)
+    if parts and folder.is_dir():
+        return {file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+    return {folder.with_suffix(".py")} if parts else set()
 
 
 @cache
 def _graph() -> grimp.ImportGraph:
     # Imports inside functions count too: that is where components and heavy libraries are imported.
     return grimp.build_graph("litemill", "components", cache_dir=None)
-
-
-def _file_of(module: str) -> Path:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise LookupError(f"no source of {module}")
-    return Path(spec.origin)
 
 
 def _version(package: str) -> str:
