@@ -22,7 +22,7 @@ BYTES_PER_CALL = 32 << 20
 _VALIDATION, _ORDER, _AUGMENTATION = range(3)
 """Independent random streams of one seed."""
 
-Chunk = tuple[NDArray[np.float32], NDArray[np.int64]]
+Chunk = tuple[NDArray[np.float32], NDArray[Any]]
 
 
 class Batches:
@@ -30,14 +30,14 @@ class Batches:
 
     Args:
         x: Samples, float32 of shape [samples, …]; read lazily when memory-mapped.
-        y: Labels, int64 of shape [samples].
+        y: Class indices, int64 of shape [samples], or float32 targets of shape [samples, …].
         training: Batch size, seed, validation fraction and augmentation.
 
     Raises:
         InputError: No sample is left to train on.
     """
 
-    def __init__(self, x: NDArray[np.float32], y: NDArray[np.int64], training: Training) -> None:
+    def __init__(self, x: NDArray[np.float32], y: NDArray[Any], training: Training) -> None:
         self._x, self._y, self._training = x, y, training
         self._held_out = hold_out(y, training.validation, training.seed)
         self._kept = np.setdiff1d(np.arange(len(y)), self._held_out)
@@ -46,6 +46,11 @@ class Batches:
         self.size = min(training.batch_size, len(self._kept))
         self.steps = len(self._kept) // self.size
         """Steps of one epoch; the few samples that do not fill a last batch come in another epoch."""
+
+    @property
+    def arrays(self) -> Chunk:
+        """All samples and labels, for their shapes and dtypes."""
+        return self._x, self._y
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -59,7 +64,7 @@ class Batches:
             number: Of the epoch, from 0.
 
         Yields:
-            Samples of shape [steps, batch, …] and labels of shape [steps, batch]; at most STEPS_PER_CALL steps.
+            Samples and labels of shape [steps, batch, …]; at most STEPS_PER_CALL steps.
         """
         seed, augmentation = self._training.seed, self._training.augmentation
         order = np.random.default_rng([seed, _ORDER, number]).permutation(self._kept)[: self.steps * self.size]
@@ -84,11 +89,11 @@ class Batches:
             yield np.asarray(self._x[batch]), np.asarray(self._y[batch])
 
 
-def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+def hold_out(labels: NDArray[Any], fraction: float, seed: int) -> NDArray[np.int64]:
     """Draw a validation set, classes kept in proportion.
 
     Args:
-        labels: int64 of shape [samples].
+        labels: Class indices of shape [samples]; targets that are no integers count as one class.
         fraction: Of each class, 0 to 0.5.
         seed: Of the draw.
 
@@ -97,8 +102,9 @@ def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[n
     """
     random = np.random.default_rng([seed, _VALIDATION])
     drawn = [np.empty(0, np.int64)]
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    classes = labels if np.issubdtype(labels.dtype, np.integer) else np.zeros(len(labels), np.int64)
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
         drawn.append(random.permutation(members)[: round(fraction * len(members))])
     return np.sort(np.concatenate(drawn))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from litemill.compress.batches import Batches
 from litemill.compress.checkpoint import Checkpoints, Snapshot
 from litemill.compress.layers import FEWEST_ZEROS, sparsity
-from litemill.compress.objective import Loss, task_loss
+from litemill.compress.objective import Criterion, Loss
 from litemill.errors import StepFailed
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.spec import Training
@@ -31,13 +31,13 @@ class Task:
         batches: The train split.
         training: The user's options.
         loss: Of a batch.
-        probabilities: Whether the model's outputs are probabilities; else logits.
+        criterion: How the model is judged on the held-out samples.
     """
 
     batches: Batches
     training: Training
     loss: Loss
-    probabilities: bool
+    criterion: Criterion
 
     @property
     def steps(self) -> int:
@@ -143,7 +143,7 @@ class _Loop:
         for callback in self._callbacks:
             callback.on_epoch_end(number)
         steps = self._task.batches.steps
-        epoch = {"loss": float(sums[0]) / steps, "accuracy": float(sums[1]) / (steps * self._task.batches.size)}
+        epoch = self._named("", float(sums[0]) / steps, float(sums[1]) / (steps * self._task.batches.size))
         if not math.isfinite(epoch["loss"]):
             raise StepFailed(
                 f"the loss became {epoch['loss']} in epoch {number + 1}", fix="Lower training.learning_rate"
@@ -158,7 +158,12 @@ class _Loop:
         for x, y in self._task.batches.validation():
             sums += [value.numpy() for value in self._judge(x, y)]
             samples += len(y)
-        return {"val_loss": float(sums[0]) / samples, "val_accuracy": float(sums[1]) / samples} if samples else {}
+        return self._named("val_", float(sums[0]) / samples, float(sums[1]) / samples) if samples else {}
+
+    def _named(self, prefix: str, loss: float, accuracy: float) -> dict[str, float]:
+        """Accuracy is left out where the task knows no right and wrong."""
+        accuracies = {f"{prefix}accuracy": accuracy} if self._task.criterion.counts else {}
+        return {f"{prefix}loss": loss, **accuracies}
 
     def _report(self) -> None:
         done, total = len(self.epochs), self._task.training.epochs
@@ -212,13 +217,13 @@ def _compile(
     No jit_compile: XLA made small depthwise networks train seven times slower on CPUs.
     """
     tf = tensorflow()
-    shape, size = task.batches.sample_shape, task.batches.size
-    judged = task_loss(task.probabilities)
+    size, criterion = task.batches.size, task.criterion
+    samples_of, labels_of = (tf.TensorSpec(array.shape[1:], array.dtype) for array in task.batches.arrays)
 
-    def right(labels: Any, outputs: Any) -> Any:
-        return tf.reduce_sum(tf.cast(tf.argmax(outputs, axis=-1) == labels, tf.float32))
+    def batched(spec: Any, *axes: int | None) -> Any:
+        return tf.TensorSpec([*axes, *spec.shape], spec.dtype)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, size, *shape]), tf.TensorSpec([None, size], tf.int64)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[batched(samples_of, None, size), batched(labels_of, None, size)])  # type: ignore[untyped-decorator]
     def run(samples: Any, labels: Any) -> tuple[Any, Any]:
         loss_sum, right_sum = tf.zeros([]), tf.zeros([])
         for step in tf.range(tf.shape(samples)[0]):
@@ -236,13 +241,14 @@ def _compile(
                 ]
             )
             loss_sum += loss
-            right_sum += right(labels[step], outputs)
+            right_sum += criterion.right(labels[step], outputs)
         return loss_sum, right_sum
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *shape]), tf.TensorSpec([None], tf.int64)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[batched(samples_of, None), batched(labels_of, None)])  # type: ignore[untyped-decorator]
     def judge(samples: Any, labels: Any) -> tuple[Any, Any]:
         outputs = model(samples, training=False)
-        return judged(labels, outputs) * tf.cast(tf.size(labels), tf.float32), right(labels, outputs)
+        loss = criterion.loss(samples, labels, outputs)
+        return loss * tf.cast(tf.shape(samples)[0], tf.float32), criterion.right(labels, outputs)
 
     return run, judge
 

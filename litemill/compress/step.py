@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from litemill import kinds
 from litemill.artifacts import read_manifest, staged, write_manifest
 from litemill.compress import checkpoint
 from litemill.compress.batches import Batches
 from litemill.compress.loop import Task, fine_tune, resumable_randomness
-from litemill.compress.objective import ends_in_softmax, objective
+from litemill.compress.objective import criterion_of, objective
 from litemill.data import Splits
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest, StepRecord
@@ -106,41 +107,46 @@ def run_step(
     if before.status == "failed":
         return _write_failed(before, record, before.reason, out)
     training = _with_overrides(training, options)
+    teacher = source or model
     splits = Splits.open(dataset)
-    train = splits.manifest.splits["train"]
-    checkpoints = checkpoint.Checkpoints(
-        checkpoint.root()
-        / checkpoint.key(
-            step=name,
-            model=before.sha256,
-            teacher=read_manifest((source or model) / MODEL, ModelManifest).sha256,
-            data=[train.x_sha256, train.y_sha256],
-            options=options.model_dump(mode="json"),
-            training=training.model_dump(mode="json"),
-        )
-    )
+    checkpoints = _checkpoints(name, options, training, before, teacher, splits)
     try:
-        done = transform(
-            _prepare(
-                model, source or model, before, Batches(splits.train.x, splits.train.y, training), training, checkpoints
-            )
-        )
+        done = transform(_prepare(model, teacher, before, splits, training, checkpoints))
     except StepFailed as error:
         log.warning("%s failed: %s", name, error)
+        checkpoints.clear()
         return _write_failed(before, record, f"{name}: {error}", out)
     record.measured, record.warnings = done.measured, done.warnings
     record.seconds = round(time.monotonic() - started, 3)
-    manifest = before.model_copy(update={"steps": [*before.steps, record], "data_sha256": train.x_sha256})
+    data_sha256 = splits.manifest.splits["train"].x_sha256
+    manifest = before.model_copy(update={"steps": [*before.steps, record], "data_sha256": data_sha256})
     saved = save_model(done.model, manifest, out)
     checkpoints.clear()
     return saved
+
+
+def _checkpoints(
+    name: str, options: TrainOptions, training: Training, before: ModelManifest, teacher: Path, splits: Splits
+) -> checkpoint.Checkpoints:
+    """The checkpoints of just this training: all that decides its result is in their folder's name."""
+    train = splits.manifest.splits["train"]
+    key = checkpoint.key(
+        step=name,
+        options=options.model_dump(mode="json"),
+        training=training.model_dump(mode="json"),
+        model=before.sha256,
+        steps=[record.model_dump(mode="json", exclude={"seconds"}) for record in before.steps],
+        teacher=read_manifest(teacher / MODEL, ModelManifest).sha256 if training.distillation.weight else "",
+        data=[splits.manifest.task, train.x_sha256, train.y_sha256],
+    )
+    return checkpoint.Checkpoints(checkpoint.root() / key)
 
 
 def _prepare(
     model: Path,
     teacher: Path,
     before: ModelManifest,
-    batches: Batches,
+    splits: Splits,
     training: Training,
     checkpoints: checkpoint.Checkpoints,
 ) -> Work:
@@ -149,10 +155,10 @@ def _prepare(
     resumable_randomness()
     tf_keras().backend.reset_uids()  # names of new layers count from 1, whatever this process made before
     student = load_model(model)
-    probabilities = ends_in_softmax(student)
-    wanted = load_model(teacher) if training.distillation.weight else None
-    task = Task(batches, training, objective(probabilities, training.distillation, wanted), probabilities)
-    return Work(student, batches, training, before.steps, task, checkpoints)
+    criterion = criterion_of(student, cast(kinds.Task, splits.manifest.task))
+    loss = objective(criterion, training.distillation, load_model(teacher) if training.distillation.weight else None)
+    batches = Batches(splits.train.x, splits.train.y, training)
+    return Work(student, batches, training, before.steps, Task(batches, training, loss, criterion), checkpoints)
 
 
 def _with_overrides(training: Training, options: TrainOptions) -> Training:

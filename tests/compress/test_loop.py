@@ -15,7 +15,7 @@ from litemill.compress.batches import Batches, augment, hold_out
 from litemill.compress.checkpoint import Checkpoints, Snapshot
 from litemill.compress.layers import copy_model
 from litemill.compress.loop import make_optimizer
-from litemill.compress.objective import objective
+from litemill.compress.objective import Criterion, criterion_of, objective
 from litemill.compress.qat import quantize
 from litemill.compress.ranges import calibrate_ranges
 from litemill.data import Splits
@@ -166,12 +166,40 @@ def test_the_distilled_loss_is_hintons(step: Step) -> None:
         raised = np.exp(values - values.max(axis=1, keepdims=True))
         return raised / raised.sum(axis=1, keepdims=True)
 
-    loss = objective(False, Distillation(weight=0.25, temperature=2.0), teacher)
+    loss = objective(Criterion("classification", False), Distillation(weight=0.25, temperature=2.0), teacher)
     task = -np.log(softmax(student)[[0, 1], labels]).mean()
     soft_teacher, soft_student = softmax(samples / 2), softmax(student / 2)
     divergence = (soft_teacher * np.log(soft_teacher / soft_student)).sum(axis=1).mean()
     found = float(loss(tensorflow().constant(samples), labels, tensorflow().constant(student)))
     assert found == pytest.approx(0.75 * task + 0.25 * 4 * divergence, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "activation"), [("binary", "sigmoid"), ("binary", None), ("classification", "softmax")]
+)
+def test_the_loss_of_a_classifier_knows_probabilities_from_logits(task: Any, activation: str | None) -> None:
+    keras = tf_keras()
+    units = 1 if task == "binary" else 2
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(units, activation=activation)])
+    criterion = criterion_of(model, task)
+    assert criterion.probabilities is (activation is not None)
+    logits = np.float32([[2.0], [-1.0]]) if units == 1 else np.float32([[0.0, 2.0], [0.0, -1.0]])
+    activated = getattr(keras.activations, activation)(tensorflow().constant(logits)) if activation else logits
+    labels = np.int64([1, 1])
+    expected = np.mean([np.log1p(np.exp(-2.0)), np.log1p(np.exp(1.0))])
+    assert float(criterion.loss(None, labels, tensorflow().constant(activated))) == pytest.approx(expected, rel=1e-5)
+    assert float(criterion.right(labels, tensorflow().constant(activated))) == 1
+
+
+@pytest.mark.parametrize("task", ["regression", "reconstruction"])
+def test_models_that_give_values_are_trained_by_squared_error(task: Any) -> None:
+    keras = tf_keras()
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(3)])
+    criterion = criterion_of(model, task)
+    samples, targets, outputs = (tensorflow().constant(np.full((2, 3), value, np.float32)) for value in (1, 2, 4))
+    loss = float(criterion.loss(samples, targets, outputs))
+    assert loss == (4.0 if task == "regression" else 9.0)
+    assert not criterion.counts
 
 
 def test_early_stopping_takes_the_best_epoch(step: Step, digits_dataset: Path, tmp_path: Path) -> None:

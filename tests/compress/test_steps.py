@@ -11,12 +11,12 @@ import pytest
 
 from litemill.artifacts import read_manifest
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
-from litemill.data import Splits
+from litemill.data import Splits, prepare_data
 from litemill.evidence import ModelManifest
 from litemill.layout import KERAS_MODEL, MODEL
 from litemill.models import load_model, save_model
 from litemill.models.backend import tensorflow, tf_keras
-from litemill.spec import Training
+from litemill.spec import DataSpec, Limit, Training
 from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
@@ -216,4 +216,24 @@ def test_a_regressor_is_refused_with_its_output_shape(digits_dataset: Path, tmp_
     made = finetune_model(
         artifact(model, tmp_path / "source"), digits_dataset, FinetuneOptions(), TRAINING, tmp_path / "out"
     )
-    assert "one output of shape [batch, classes], not (None, 1)" in made.reason
+    assert "a classifier has an output of shape [batch, classes], not [None, 1]" in made.reason
+
+
+def test_a_regressor_is_pruned(tmp_path: Path) -> None:
+    """Targets are numbers, and there is no accuracy to report."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(640, 6)).astype(np.float32)
+    arrays = {"x_train": x[:512], "x_test": x[512:]}
+    targets = (x @ random.normal(size=(6, 1)))[:, 0].astype(np.float32)
+    np.savez(tmp_path / "data.npz", **arrays, y_train=targets[:512], y_test=targets[512:])
+    spec = DataSpec(kind="npz", uri=str(tmp_path / "data.npz"), task="regression", limit=Limit(calibration=64))
+    prepare_data(spec, 0, tmp_path / "dataset")
+    keras = tf_keras()
+    layers = [keras.layers.Input((6,)), *(keras.layers.Dense(32, activation="relu") for _ in range(2))]
+    source = artifact(keras.Sequential([*layers, keras.layers.Dense(1)]), tmp_path / "source")
+    wanted = Training(epochs=4, batch_size=32, learning_rate=0.01)
+    made = prune_model(source, tmp_path / "dataset", PruneOptions(), wanted, tmp_path / "out")
+    assert made.status == "ok", made.reason
+    told = made.steps[0].measured["training"]
+    assert set(told) == {"epochs", "steps", "loss", "val_loss"}
+    assert told["val_loss"] < 0.5 * targets.var()
