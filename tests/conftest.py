@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.data import Splits, prepare_data
 from litemill.evidence import ModelManifest
-from litemill.spec import DataSpec, Limit, Preprocessing
+from litemill.spec import DataSpec, Limit, Preprocessing, Training
+from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
+
+TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
+"""Of the train-aware steps below: 36 steps of training."""
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +41,35 @@ def digits_model(digits_dataset: Path, tmp_path_factory: pytest.TempPathFactory)
     write_keras(model, folder / "digits.keras")
     save_model(model, ModelManifest(origin="digits.keras", origin_sha256="0" * 64), folder / "model")
     return folder / "model"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Checkpoints of the tests stay among the tests' files."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LITEMILL_CHECKPOINTS", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def step(digits_model: Path, digits_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A Model artifact by the steps it went through, e.g. `prune-cluster-qat`; each prefix is trained once."""
+    made: dict[str, Path] = {"": digits_model}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            before, _, last = name.rpartition("-")
+            run, options = {
+                "finetune": (finetune_model, FinetuneOptions()),
+                "prune": (prune_model, PruneOptions()),
+                "prune24": (prune_model, PruneOptions(m_by_n=(2, 4))),
+                "cluster": (cluster_model, ClusterOptions()),
+                "qat": (qat_model, QatOptions()),
+            }[last]
+            out = tmp_path_factory.mktemp("steps") / name
+            run(make(before), digits_dataset, options, TRAINING, out, digits_model)  # type: ignore[operator]
+            made[name] = out
+        return made[name]
+
+    return make

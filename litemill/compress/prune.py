@@ -15,10 +15,10 @@ from litemill.compress.layers import (
     weighted_layers,
     wrap_layers,
 )
-from litemill.compress.pattern import pattern_breaks
 from litemill.compress.step import Done, Work, run_step
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
+from litemill.pattern import pattern_breaks
 from litemill.spec import Training
 from litemill.steps import PruneOptions
 

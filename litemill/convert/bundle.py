@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
-from litemill.compress.proof import prove
+from litemill.convert.proof import prove
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files

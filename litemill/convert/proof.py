@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.compress.pattern import pattern_breaks
 from litemill.evidence import LayerProof, StepRecord
 from litemill.flatbuffer.reader import constant, ints, read_model, text
+from litemill.pattern import pattern_breaks
 
 TOLERANCE = 0.02
 """Sparsity that may be lost between pruning and the file."""

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from litemill.artifacts import read_manifest, write_manifest
-from litemill.compress.pattern import pattern_breaks
-from litemill.compress.proof import collect_promises, prove
 from litemill.convert import convert_bundle
+from litemill.convert.proof import collect_promises, prove
 from litemill.evidence import LayerProof, ModelManifest, StepRecord, VariantManifest
 from litemill.layout import MODEL, TFLITE
+from litemill.pattern import pattern_breaks
 
 Step = Callable[[str], Path]
 BIG = "conv2d_2"
