@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litemill.artifacts import read_manifest, staged, write_manifest
 from litemill.errors import InputError
+from litemill.evaluate.metrics import PROPORTIONS, metric_function
 from litemill.evaluate.runner import Kernels
-from litemill.evaluate.statistics import paired_proportion_difference
-from litemill.evidence import DatasetManifest, Evaluation, VariantManifest
+from litemill.evaluate.statistics import paired_bootstrap_difference, paired_proportion_difference
+from litemill.evidence import DatasetManifest, Estimate, Evaluation, VariantManifest
 from litemill.isolation import Job, run_isolated
 from litemill.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
 from litemill.spec import BASELINE
@@ -22,6 +26,14 @@ TIME_LIMIT = 3600.0
 """Seconds that one variant may take."""
 
 SPLIT = "test"
+
+
+class Samples(NamedTuple):
+    """What `samples.npz` holds for each test sample (see litemill.evaluate.metrics.Judgement)."""
+
+    outcome: NDArray[Any]
+    prediction: NDArray[Any]
+    target: NDArray[Any]
 
 
 def evaluate_bundle(
@@ -57,7 +69,7 @@ def evaluate_bundle(
         for name, manifest in manifests.items():
             (work / name).mkdir()
             if manifest.status == "ok":
-                jobs.append(_job(name, variants, dataset, data, work, kernels))
+                jobs.append(_job(name, variants, dataset, work, kernels))
         outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
         found = {}
         for name, manifest in manifests.items():
@@ -80,15 +92,15 @@ def read_bundle(variants: Path) -> dict[str, VariantManifest]:
     return found
 
 
-def _read_reference(folder: Path, data: DatasetManifest) -> tuple[np.ndarray, np.ndarray]:
-    """Outcome and prediction of the baseline for each test sample."""
+def _read_reference(folder: Path, data: DatasetManifest) -> Samples:
+    """What the baseline did for each test sample."""
     evaluation = read_manifest(folder / EVALUATION, Evaluation)
     if evaluation.status != "ok":
         raise InputError(f"the baseline's evaluation failed: {evaluation.reason}", where=str(folder))
     if evaluation.data_sha256 != data.splits[SPLIT].x_sha256:
         raise InputError("the baseline was evaluated on other samples", where=str(folder), fix="Evaluate it again")
     with np.load(folder / SAMPLES, allow_pickle=False) as samples:
-        return samples["outcome"], samples["prediction"]
+        return Samples(samples["outcome"], samples["prediction"], samples["target"])
 
 
 def worker_module() -> str:
@@ -98,20 +110,17 @@ def worker_module() -> str:
     return worker.__name__
 
 
-def _job(name: str, variants: Path, dataset: Path, data: DatasetManifest, work: Path, kernels: Kernels) -> Job:
+def _job(name: str, variants: Path, dataset: Path, work: Path, kernels: Kernels) -> Job:
     return {
         "name": name,
         "variant": str((variants / name / TFLITE).resolve()),
         "dataset": str(dataset.resolve()),
-        "classes": data.classes,
         "kernels": kernels,
         "out": str(work / name),
     }
 
 
-def _complete(
-    folder: Path, name: str, reason: str, data: DatasetManifest, baseline: tuple[np.ndarray, np.ndarray] | None
-) -> Evaluation:
+def _complete(folder: Path, name: str, reason: str, data: DatasetManifest, baseline: Samples | None) -> Evaluation:
     """Read what the worker left and compare it with the baseline; a failed entry where there is a reason."""
     digest = data.splits[SPLIT].x_sha256
     if reason:
@@ -119,8 +128,23 @@ def _complete(
     evaluation = read_manifest(folder / EVALUATION, Evaluation)
     evaluation.data_sha256 = digest
     if baseline is not None:
-        outcome, prediction = baseline
         with np.load(folder / SAMPLES, allow_pickle=False) as samples:
-            evaluation.drop = paired_proportion_difference(outcome, samples["outcome"])
-            evaluation.agreement = float(np.mean(prediction == samples["prediction"]))
+            found = Samples(samples["outcome"], samples["prediction"], samples["target"])
+        evaluation.drop = _drop(evaluation, baseline, found)
+        if len(found.prediction):
+            evaluation.agreement = float(np.mean(baseline.prediction == found.prediction))
     return evaluation
+
+
+def _drop(evaluation: Evaluation, baseline: Samples, found: Samples) -> Estimate:
+    """Loss of the metric against the baseline; positive is worse, also for a metric of which less is better."""
+    better, worse = (baseline, found) if evaluation.higher_is_better else (found, baseline)
+    if evaluation.metric in PROPORTIONS:
+        return paired_proportion_difference(better.outcome, worse.outcome)
+    metric = metric_function(evaluation.metric)
+
+    def over(samples: Samples) -> Callable[[NDArray[np.int64]], float]:
+        outcome, target = samples.outcome, samples.target
+        return lambda index: metric(outcome[index], target[index] if len(target) else target)
+
+    return paired_bootstrap_difference(over(better), over(worse), len(found.outcome))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from litemill.evidence import Estimate
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+JACKKNIFE = 1000
 
 
 def paired_proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Estimate:
@@ -67,45 +68,51 @@ def _phi(both: int, only_first: int, only_second: int, neither: int) -> float:
 
 
 def paired_bootstrap_difference(
-    metric: Callable[[NDArray[Any]], float], first: NDArray[Any], second: NDArray[Any], *, seed: int = 0
+    first: Callable[[NDArray[np.int64]], float],
+    second: Callable[[NDArray[np.int64]], float],
+    samples: int,
+    *,
+    seed: int = 0,
 ) -> Estimate:
-    """Difference of a metric between two models, for metrics that are no proportion.
+    """Difference of a metric between two models on the same samples, for metrics that are no proportion.
 
-    The bias-corrected and accelerated bootstrap (Efron, 1987) over samples, which keeps each pair together; the
-    percentile bootstrap where that is undefined.
+    The bootstrap over samples keeps each pair together: bias-corrected and accelerated (Efron, 1987), or by percentiles
+    where there are so many samples that its jackknife would take long and change nothing, or where it is undefined.
 
     Args:
-        metric: From the outcomes of all samples (rows) to the metric.
-        first: `[samples, …]` outcomes under the first model.
-        second: `[samples, …]` outcomes under the second.
+        first: The metric of the first model over the samples with these indices (some repeated).
+        second: The same of the second model.
+        samples: How many there are.
         seed: Seeds the resampling.
 
     Returns:
-        metric(first) − metric(second) with its 95 % confidence interval.
+        first − second over all samples, with its 95 % confidence interval.
 
     Raises:
-        ValueError: The lengths differ or are 0.
+        ValueError: There are no samples.
     """
-    if len(first) == 0 or len(first) != len(second):
-        raise ValueError(f"paired samples of the same number, not {len(first)} and {len(second)}")
+    if samples == 0:
+        raise ValueError("paired samples are needed, there are none")
 
     def difference(index: NDArray[np.int64]) -> float:
-        return metric(first[index]) - metric(second[index])
+        return first(index) - second(index)
 
-    index = np.arange(len(first))
+    index = np.arange(samples)
     value = difference(index)
-    if len(first) == 1 or np.array_equal(first, second):
-        return Estimate(value=value, ci=(value, value))
-    for method in ("BCa", "percentile"):
-        interval = stats.bootstrap(
-            (index,),
-            difference,
-            vectorized=False,
-            n_resamples=RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method=method,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
+    for method in ("BCa", "percentile") if samples <= JACKKNIFE else ("percentile",):
+        with warnings.catch_warnings():
+            # Where every resample gives the same, the interval is not a number: told below, not on the console.
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            interval = stats.bootstrap(
+                (index,),
+                difference,
+                vectorized=False,
+                n_resamples=RESAMPLES,
+                confidence_level=CONFIDENCE,
+                method=method,
+                rng=np.random.default_rng(seed),
+            ).confidence_interval
         if np.isfinite(interval.low) and np.isfinite(interval.high):
-            break
-    return Estimate(value=value, ci=(float(interval.low), float(interval.high)))
+            return Estimate(value=value, ci=(float(interval.low), float(interval.high)))
+    return Estimate(value=value, ci=(value, value))

@@ -1,7 +1,7 @@
 """The process that runs variants: `python -m litemill.evaluate.worker FOLDER` (see litemill.isolation).
 
-A job holds `name`, `variant` (a `.tflite`), `dataset` (a Dataset artifact), `classes`, `kernels` and
-`out`, the folder that gets `evaluation.json` and `samples.npz`.
+A job holds `name`, `variant` (a `.tflite`), `dataset` (a Dataset artifact), `kernels` and `out`, the folder that gets
+`evaluation.json` and `samples.npz`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from litemill.artifacts import sha256_of, write_manifest
 from litemill.data.splits import Splits
-from litemill.evaluate.metrics import classify
+from litemill.evaluate.metrics import higher_is_better, judge, metric_function
 from litemill.evaluate.runner import Runner
 from litemill.evidence import Evaluation
 from litemill.isolation import Job, serve
@@ -22,16 +22,20 @@ from litemill.layout import EVALUATION, SAMPLES
 
 def evaluate(job: Job) -> None:
     """Evaluate one variant; what needs the baseline is added by the parent."""
-    test = Splits.open(Path(job["dataset"])).test
+    splits = Splits.open(Path(job["dataset"]))
+    test, data = splits.test, splits.manifest
     variant, out = Path(job["variant"]), Path(job["out"])
-    found = classify(Runner(variant, kernels=job["kernels"]).run(test.x), test.y, job["classes"])
-    np.savez_compressed(out / SAMPLES, outcome=found.outcome, prediction=found.prediction)
+    outputs = Runner(variant, kernels=job["kernels"]).run(test.x)
+    found = judge(outputs, test.x, test.y, data)
+    np.savez_compressed(out / SAMPLES, outcome=found.outcome, prediction=found.prediction, target=found.target)
     evaluation = Evaluation(
         recipe=job["name"],
         sha256=sha256_of(variant),
         kernels=job["kernels"],
         samples=len(test),
-        value=found.top1,
+        metric=data.metric,
+        higher_is_better=higher_is_better(data),
+        value=metric_function(data.metric)(found.outcome, found.target),
         per_class=found.per_class,
         confusion=found.confusion,
     )
