@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from litemill import __version__, console
-from litemill.commands import check, slim
+from litemill.commands import check, slim, steps
 
 app = typer.Typer(
     name="litemill",
@@ -30,7 +30,7 @@ def _root(
     pass
 
 
-for command in (check, slim):
+for command in (check, steps, slim):
     command.register(app)
 
 
