@@ -41,6 +41,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "host": Kind("this machine: LiteRT in a process of its own", TIMED),
+    "ssh": Kind("a device behind OpenSSH, by our Python runner", TIMED | {"python", "ssh_config", "emulated"}),
     "tflm": Kind("TensorFlow Lite for Microcontrollers: answers and arena, no latency", latency=False),
     **{
         f"ethos-u{size}": Kind(
@@ -51,6 +52,10 @@ KINDS: dict[str, Kind] = {
 }
 """Kinds of targets by the name or the scheme (`ssh` of `ssh://pi`) of the device."""
 
+REMOTE = {"ssh": "ssh://[user@]host[:port]"}
+"""Kinds that are reached by an address, and its form."""
+EMULATED = frozenset({"npu:intel-cpu"})
+"""Accelerators whose whole software path runs, on a CPU."""
 ACCELERATOR = re.compile(r"cpu|cpu-reference|gpu|npu:[a-z0-9_-]+|delegate:.+")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -65,6 +70,9 @@ class TargetSpec(BaseModel):
     accelerator: str = Field("cpu", description="cpu, cpu-reference, gpu, npu:<vendor> or delegate:<library>")
     threads: PositiveInt = Field(1, description="of one inference")
     seconds: PositiveFloat = Field(1.5, description="time spent on each variant, after warm-up")
+    python: str = Field("python3", description="interpreter on the device, with numpy and ai-edge-litert")
+    ssh_config: str = Field("", description="file for ssh -F; empty for the user's own")
+    emulated: bool = Field(False, description="the device is emulated: its times are shown, never ranked or gated")
     timeout: PositiveFloat = Field(600.0, description="seconds after which a session is given up")
     system_config: str = Field("", description="Vela's; empty for its default of the family")
     memory_mode: str = Field("", description="Vela's; empty for its default of the family")
@@ -73,6 +81,7 @@ class TargetSpec(BaseModel):
     def _fits(self) -> TargetSpec:
         if self.kind not in KINDS:
             raise ValueError(f"unknown target {self.device!r}; {nearest(self.kind, list(KINDS))}")
+        _check_address(self.device, self.kind)
         allowed = KINDS[self.kind].options
         for option in sorted(self.model_fields_set - {"name", "device"} - allowed):
             takes = ", ".join(sorted(allowed)) or "none"
@@ -92,7 +101,12 @@ class TargetSpec(BaseModel):
     @property
     def gives_latency(self) -> bool:
         """Whether it tells a latency that may be ranked and gated."""
-        return KINDS[self.kind].latency
+        return KINDS[self.kind].latency and not self.emulates
+
+    @property
+    def emulates(self) -> bool:
+        """Whether something else stands in for the hardware."""
+        return self.emulated or self.accelerator in EMULATED
 
     @model_serializer
     def written(self) -> str | dict[str, Any]:
@@ -104,6 +118,16 @@ class TargetSpec(BaseModel):
         """As one string that `parse_target` reads back: how it travels to a task."""
         written = self.model_dump()
         return written if isinstance(written, str) else json.dumps(written, sort_keys=True)
+
+
+def _check_address(device: str, kind: str) -> None:
+    """Refuse an address where there is none, a missing one, and one that a client would take for an option."""
+    mark, address = device.partition("://")[1:]
+    if kind in REMOTE:
+        if not address.strip("/") or address.startswith("-") or "@-" in address or any(map(str.isspace, address)):
+            raise ValueError(f"target {device!r}: an address is {REMOTE[kind]}")
+    elif mark:
+        raise ValueError(f"target {device!r}: {kind} takes no address")
 
 
 def parse_target(written: TargetSpec | str | dict[str, Any]) -> TargetSpec:

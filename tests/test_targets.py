@@ -42,7 +42,7 @@ def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path:
     ("written", "told"),
     [
         ("ethos-u55-129", "unknown target 'ethos-u55-129'; did you mean 'ethos-u55-128'"),
-        ({"name": "x"}, "a target needs a device: host, tflm, "),
+        ({"name": "x"}, "a target needs a device: host, "),
         ({"device": "host", "thread": 2}, "unknown option 'thread'; did you mean 'threads'?"),
         ({"device": "host", "threads": 0}, "threads: Input should be greater than 0"),
         ({"device": "tflm", "threads": 2}, "target 'tflm': tflm does not take 'threads' (it takes: none)"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts import read_manifest, staged, write_manifest
-from litemill.benchmark.ethos import EthosTarget
-from litemill.benchmark.host import HostTarget
+from litemill.benchmark.locks import held
 from litemill.benchmark.parity import SAMPLES
-from litemill.benchmark.session import Subject, Target, failed
-from litemill.benchmark.tflm import TflmTarget
+from litemill.benchmark.registry import open_target
+from litemill.benchmark.session import Subject, failed
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
 from litemill.evidence import Estimate, Measurement, VariantManifest
@@ -23,9 +21,6 @@ from litemill.spec import BASELINE
 from litemill.targets import TargetSpec, parse_target
 
 log = logging.getLogger(__name__)
-
-TARGETS: dict[str, Callable[[TargetSpec], Target]] = {"host": HostTarget, "tflm": TflmTarget, "ethos": EthosTarget}
-"""How to reach each kind of target; `ethos` is all of `ethos-u…`."""
 
 
 def check_target(written: str | TargetSpec) -> TargetSpec:
@@ -108,7 +103,8 @@ def _measure(
         return {}
     distinct = {subject.sha256: subject for subject in (base, *subjects.values())}
     try:
-        return TARGETS[target.kind.partition("-")[0]](target).measure(list(distinct.values()), samples)
+        with held(target.device, target.timeout):
+            return open_target(target).measure(list(distinct.values()), samples)
     except DeviceError as error:
         log.warning("%s: %s", target.name, error)
         return {key: failed(str(error)) for key in distinct}

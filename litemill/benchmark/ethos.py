@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,16 @@ class EthosTarget:
         self.accelerator = spec.device
         self.system, self.memory = spec.system_config or system, spec.memory_mode or memory
 
-    def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
-        """See `Target.measure`. Nothing is run, so there is no parity."""
+    def facts(self) -> dict[str, Any]:
+        """See `Target.facts`."""
         if importlib.util.find_spec("ethosu") is None:
             raise DeviceError("ethos-u-vela is not installed", fix="Install litemill[devices]")
+        compiler = f"ethos-u-vela {version('ethos-u-vela')}"
+        return {"compiler": compiler, "system_config": self.system, "memory_mode": self.memory}
+
+    def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
+        """See `Target.measure`. Nothing is run, so there is no parity."""
+        self.facts()
         found = {}
         for subject in subjects:
             try:
@@ -80,12 +87,7 @@ class EthosTarget:
             peak_memory_bytes=_kibibytes(summary, "sram_memory_used", "dram_memory_used"),
             # where weights are read from DRAM they still come out of the file that is stored
             realised_bytes=_kibibytes(summary, "on_chip_flash_memory_used", "off_chip_flash_memory_used") or stored,
-            device={
-                "compiler": f"ethos-u-vela {version('ethos-u-vela')}",
-                "system_config": self.system,
-                "memory_mode": self.memory,
-                "clock_hz": float(summary["core_clock"]),
-            },
+            device=self.facts() | {"clock_hz": float(summary["core_clock"])},
             details={
                 "npu_ms": milliseconds,
                 "cycles": cycles,

@@ -1,9 +1,11 @@
-"""Start one of our scripts in a process of its own and bring back its `result.json`; a crash or a hang is told."""
+"""Start one of our programs in a process of its own and bring back its `result.json`; a crash or a hang is told."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +14,24 @@ from typing import Any
 
 from litemill.errors import StepFailed
 
+GRACE = 5.0
+"""Seconds after which a process that did not end itself is ended."""
 
-def run_script(script: Path, job: dict[str, Any], out: Path, time_limit: float) -> dict[str, Any]:
-    """Run a script that reads a job and writes `result.json` into its `out` folder.
+DEVICE = Path(__file__).with_name("device")
+"""Folder of the programs: all of ours that they see, so that nothing shadows the standard library."""
+
+
+LOGGED = re.compile(r"\s*(INFO|WARNING|VERBOSE)\b|[IW]\d{4} ")
+EXCEPTION = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
+LONGEST = 500
+"""Characters of a reason."""
+
+
+def run_program(program: str, job: dict[str, Any], out: Path, time_limit: float) -> dict[str, Any]:
+    """Run a program that reads a job and writes `result.json` into its `out` folder.
 
     Args:
-        script: File of this package; it gets the path of the job as its only argument.
+        program: Module in `DEVICE`; it gets the path of the job as its only argument.
         job: Plain data; `out` is added.
         out: New folder for the job and its results.
         time_limit: Seconds.
@@ -26,19 +40,21 @@ def run_script(script: Path, job: dict[str, Any], out: Path, time_limit: float) 
         StepFailed: The process crashed, hung or refused; its last words are in the message.
     """
     out.mkdir(parents=True)
-    (out / "job.json").write_text(json.dumps(job | {"out": str(out)}))
+    (out / "job.json").write_text(json.dumps(job | {"out": str(out), "time_limit": time_limit}))
     try:
-        # -P: neither the script's folder nor the current one may shadow the standard library
+        # -P: the current folder may hold a numpy.py
         done = subprocess.run(
-            [sys.executable, "-P", str(script), str(out / "job.json")],
+            [sys.executable, "-P", "-m", program, str(out / "job.json")],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=time_limit,
+            timeout=time_limit + GRACE,
             env=_environment(),
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise StepFailed(f"the runner took more than {time_limit:g} s and was ended") from None
+    if done.returncode == -signal.SIGALRM:
+        raise StepFailed(f"the runner took more than {time_limit:g} s and was ended")
     if done.returncode != 0:
         raise StepFailed(death(done.returncode, done.stderr))
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
@@ -46,14 +62,37 @@ def run_script(script: Path, job: dict[str, Any], out: Path, time_limit: float) 
 
 
 def death(code: int, stderr: bytes) -> str:
-    """Say how a runner ended, with its last line."""
-    lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
-    last = lines[-1] if lines else "it said nothing"
+    """Say how a runner ended, with the exception it raised or its last line."""
+    said = f": {last_words(stderr.decode(errors='replace'))}"
     if code < 0:
-        return f"the runner was killed by {signal.Signals(-code).name}: {last}"
-    return f"the runner ended with exit code {code}: {last}"
+        return f"the runner was killed by {signal.Signals(-code).name}{said}"
+    return f"the runner ended with exit code {code}{said}"
+
+
+def last_words(text: str) -> str:
+    """The Python exception in what a process wrote, else its last line; LiteRT's own logging is left out."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not LOGGED.match(line)]
+    raised = next((at for at in reversed(range(len(lines))) if EXCEPTION.match(lines[at])), None)
+    if raised is not None:
+        return " ".join(lines[raised:])[:LONGEST]
+    return lines[-1][:LONGEST] if lines else "it said nothing"
 
 
 def _environment() -> dict[str, str]:
-    """The environment without what would start threads beside the measurement."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    """The environment with our programs on the path and without what would start threads beside the measurement."""
+    paths = [str(DEVICE), os.environ.get("PYTHONPATH", "")]
+    libraries = [*_openvino(), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _openvino() -> list[str]:
+    """Folder of OpenVINO's libraries where it is installed: LiteRT's plug-in for Intel NPUs links to them by name."""
+    found = importlib.util.find_spec("openvino")
+    return [str(Path(found.origin).parent / "libs")] if found and found.origin else []

@@ -1,4 +1,4 @@
-"""The Python runner `device_runner.py`: how to ask it, and running it on this machine."""
+"""The Python runner `litemill_runner`: how to ask it, and running it on this machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.benchmark.launch import run_script
+from litemill.benchmark.launch import run_program
 from litemill.benchmark.session import Subject
-
-RUNNER = Path(__file__).with_name("device_runner.py")
 
 PROBE_SECONDS = 120.0
 """A model that does not load and answer a few samples within this is given up."""
@@ -67,7 +65,7 @@ def run_local(mode: str, entries: list[Entry], options: RunnerOptions, out: Path
         StepFailed: The process crashed, hung or refused; its last words are in the message.
     """
     job = asdict(options) | {"mode": mode, "models": [asdict(entry) for entry in entries]}
-    return run_script(RUNNER, job, out, time_limit)
+    return run_program("litemill_runner", job, out, time_limit)
 
 
 def read_outputs(out: Path, key: str) -> NDArray[Any]:

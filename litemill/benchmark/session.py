@@ -75,6 +75,13 @@ class Target(Protocol):
             DeviceError: Nothing could be measured.
         """
 
+    def facts(self) -> dict[str, Any]:
+        """What the target is: hardware, software, versions.
+
+        Raises:
+            DeviceError: It cannot be reached.
+        """
+
 
 def failed(reason: str, **more: Any) -> Measurement:
     """A measurement that did not work."""

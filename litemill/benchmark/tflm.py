@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.benchmark.launch import run_script
+from litemill.benchmark.launch import run_program
 from litemill.benchmark.parity import compare_outputs
 from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
 from litemill.benchmark.session import Subject, failed
@@ -19,7 +20,6 @@ from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
 from litemill.targets import TargetSpec
 
-WORKER = Path(__file__).with_name("tflm_worker.py")
 SECONDS = 300.0
 TOLERANCE = 0.01
 """Of the outputs' spread. TFLM equals LiteRT's reference kernels bit for bit in general: leave room for one step."""
@@ -31,23 +31,29 @@ class TflmTarget:
     def __init__(self, spec: TargetSpec) -> None:
         self.spec = spec
 
-    def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
-        """See `Target.measure`."""
+    def facts(self) -> dict[str, Any]:
+        """See `Target.facts`."""
         if importlib.util.find_spec("tflite_micro") is None:
             raise DeviceError("tflite-micro is not installed", fix="Install litemill[devices]")
-        found = {}
+        return {"runtime": "tflite-micro", "version": version("tflite-micro")}
+
+    def measure(self, subjects: Sequence[Subject], samples: NDArray[np.float32]) -> dict[str, Measurement]:
+        """See `Target.measure`."""
+        facts, found = self.facts(), {}
         with tempfile.TemporaryDirectory(prefix="litemill-tflm-") as name:
             for subject in subjects:
                 try:
-                    found[subject.sha256] = _measurement(subject, lay_out(subject, samples, Path(name)), Path(name))
+                    found[subject.sha256] = _measurement(
+                        subject, lay_out(subject, samples, Path(name)), Path(name), facts
+                    )
                 except StepFailed as error:
                     found[subject.sha256] = failed(str(error), requested_accelerator="cpu")
         return found
 
 
-def _measurement(subject: Subject, entry: Entry, folder: Path) -> Measurement:
+def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, Any]) -> Measurement:
     out = folder / f"tflm-{subject.sha256}"
-    result = run_script(WORKER, {"model": entry.path, "inputs": entry.inputs}, out, SECONDS)
+    result = run_program("litemill_micro", {"model": entry.path, "inputs": entry.inputs}, out, SECONDS)
     if "refused" in result:
         raise StepFailed(f"TFLM refuses it: {result['refused']}")
     outputs = subject.real(np.load(out / "outputs.npy", allow_pickle=False))
@@ -64,6 +70,6 @@ def _measurement(subject: Subject, entry: Entry, folder: Path) -> Measurement:
         arena_bytes=result["arena_bytes"],
         realised_bytes=subject.size_bytes,
         parity=parity,
-        device={"runtime": "tflite-micro", "version": version("tflite-micro")},
+        device=facts,
         details={"bit_exact": bool(np.array_equal(outputs, expected)), "arena_pointer_bits": 64},
     )

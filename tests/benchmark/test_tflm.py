@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from litemill.benchmark import tflm, tflm_worker
+from litemill.benchmark import tflm
+from litemill.benchmark.device import litemill_micro
 from litemill.benchmark.session import Subject
 from litemill.benchmark.tflm import TflmTarget
 from litemill.errors import DeviceError
@@ -45,9 +46,9 @@ def test_a_scheme_that_a_microcontroller_cannot_run_is_refused_with_the_op(
 
 def test_the_arena_is_the_smallest_that_works(subjects: dict[str, Subject], samples: NDArray[np.float32]) -> None:
     model, inputs = subjects["int8"].path.read_bytes(), subjects["int8"].raw(samples)
-    arena = tflm_worker.smallest_arena(model, inputs)
-    assert tflm_worker.fits(model, inputs, arena)
-    assert not tflm_worker.fits(model, inputs, arena - tflm_worker.STEP)
+    arena = litemill_micro.smallest_arena(model, inputs)
+    assert litemill_micro.fits(model, inputs, arena)
+    assert not litemill_micro.fits(model, inputs, arena - litemill_micro.STEP)
 
 
 def test_wrong_answers_fail_the_measurement(

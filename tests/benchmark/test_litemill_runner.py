@@ -2,35 +2,32 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from litemill.artifacts import read_manifest
-from litemill.benchmark import device_runner, launch, python_runner
+from litemill.benchmark import launch, python_runner
+from litemill.benchmark.device.litemill_runner import timing
 from litemill.benchmark.python_runner import Entry, RunnerOptions, run_local
 from litemill.benchmark.session import Subject
 from litemill.errors import StepFailed
 from litemill.evaluate.runner import Runner
 from litemill.evidence import VariantManifest
 
+RUNNER = launch.DEVICE / "litemill_runner"
+
 
 def test_it_needs_only_the_standard_library_numpy_and_litert() -> None:
-    tree = ast.parse(python_runner.RUNNER.read_text())
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
+    nodes = [node for path in RUNNER.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    imported = {name.partition(".")[0] for name in imported}
     assert imported <= set(sys.stdlib_module_names) | {"numpy", "ai_edge_litert"}
 
 
@@ -66,7 +63,7 @@ def test_episodes_hold_equal_rounds_and_calls_and_all_models(entry: Entry, tmp_p
     times = {key: np.array(found) for key, found in result["samples_ms"].items()}
     assert set(times) == {"int8", "twin"}
     assert times["int8"].ndim == 3 and times["int8"].shape[:2] == times["twin"].shape[:2]
-    assert len(times["int8"]) == device_runner.EPISODES
+    assert len(times["int8"]) == timing.EPISODES
     assert all((found > 0).all() for found in times.values())
 
 
@@ -78,11 +75,11 @@ def test_warm_up_reaches_both_limits() -> None:
             self.calls += 1
 
     model = Model()
-    device_runner.warm_up(model, calls=20, seconds=0.0)  # type: ignore[arg-type]
+    timing.warm_up(model, calls=20, seconds=0.0)  # type: ignore[arg-type]
     assert model.calls == 20
-    start = device_runner.time.perf_counter()
-    device_runner.warm_up(model, calls=1, seconds=0.05)  # type: ignore[arg-type]
-    assert device_runner.time.perf_counter() - start >= 0.05
+    start = time.perf_counter()
+    timing.warm_up(model, calls=1, seconds=0.05)  # type: ignore[arg-type]
+    assert time.perf_counter() - start >= 0.05
 
 
 def test_a_hang_is_ended_and_named(entry: Entry, tmp_path: Path) -> None:
@@ -113,12 +110,16 @@ def test_peak_memory_is_the_process_s_own(entry: Entry, tmp_path: Path) -> None:
     assert 20e6 < result["peak_memory_bytes"] < big.nbytes / 2
 
 
-def test_it_runs_as_a_plain_script(entry: Entry, tmp_path: Path) -> None:
-    """As on a device: the file alone in a folder."""
-    script = tmp_path / "device" / "device_runner.py"
-    script.parent.mkdir()
-    script.write_bytes(python_runner.RUNNER.read_bytes())
-    job = {"mode": "probe", "accelerator": "cpu", "threads": 2, "out": str(tmp_path / "out")}
+def test_it_runs_away_from_this_package(entry: Entry, tmp_path: Path) -> None:
+    """As on a device: the folder alone, started from beside it."""
+    shutil.copytree(RUNNER, tmp_path / "device" / "litemill_runner")
+    job = {"mode": "probe", "accelerator": "cpu", "threads": 2, "out": str(tmp_path / "out"), "time_limit": 60}
     (tmp_path / "job.json").write_text(json.dumps(job | {"models": [vars(entry)]}))
-    subprocess.run([sys.executable, str(script), str(tmp_path / "job.json")], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "litemill_runner", str(tmp_path / "job.json")],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path / "device",
+        env={"PATH": "/usr/bin:/bin"},
+    )
     assert (tmp_path / "out" / "int8.npy").exists()

@@ -1,6 +1,6 @@
 """Runs one model in TensorFlow Lite for Microcontrollers: its outputs and the smallest arena it works in.
 
-    python tflm_worker.py JOB.json
+    python -m litemill_micro JOB.json
 
 The job names `model`, `inputs` (a .npy of raw samples) and `out`, which gets `result.json` and `outputs.npy`.
 """

@@ -1,0 +1,119 @@
+"""Accelerators of this host: asked for alone, checked for their answers, never replaced in silence."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from litemill.benchmark import launch
+from litemill.benchmark.litert import LiteRtTarget
+from litemill.benchmark.session import Subject
+from litemill.errors import DeviceError
+from litemill.evidence import Measurement
+from litemill.targets import parse_target
+
+OPENVINO = "openvino==2026.3.1"
+"""The version that the LiteRT wheel's plug-in links to."""
+
+
+def measure(subjects: list[Subject], samples: NDArray[np.float32], **spec: Any) -> list[Measurement]:
+    target = LiteRtTarget(parse_target({"device": "host", "seconds": 0.05, **spec}))
+    measured = target.measure(subjects, samples)
+    return [measured[subject.sha256] for subject in subjects]
+
+
+@pytest.mark.parametrize(("accelerator", "threads"), [("cpu-reference", 1), ("cpu", 2)])
+def test_cpu_kernels_and_threads_are_measured_as_asked(
+    accelerator: str, threads: int, subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> None:
+    _, int8 = measure([subjects["float32"], subjects["int8"]], samples, accelerator=accelerator, threads=threads)
+    assert (int8.status, int8.kind, int8.device["threads"]) == ("ok", "measured", threads)
+    assert (int8.requested_accelerator, int8.actual_accelerator) == (accelerator, accelerator)
+    assert int8.parity and int8.parity.ok
+    assert int8.delegated_fraction is not None and (int8.delegated_fraction > 0) == (accelerator == "cpu")
+
+
+@pytest.mark.parametrize("library", ["/no/such delegate.so", "libc.so.6"])
+def test_a_delegate_that_does_not_load_is_a_failed_measurement(
+    library: str, subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> None:
+    (one,) = measure([subjects["int8"]], samples, accelerator=f"delegate:{library}")
+    assert (one.status, one.latency_ms) == ("failed", {})
+    assert library in one.reason or "killed by" in one.reason
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "told"),
+    [("npu:qualcomm", "no dispatch library for 'qualcomm'"), ("npu:nobody", "no dispatch library for 'nobody'")],
+)
+def test_an_npu_without_its_library_is_named(
+    accelerator: str, told: str, subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> None:
+    (one,) = measure([subjects["int8"]], samples, accelerator=accelerator)
+    assert (one.status, one.latency_ms) == ("failed", {})
+    assert told in one.reason
+
+
+@pytest.mark.e2e
+def test_a_gpu_answers_rightly_or_fails_and_is_never_the_cpu(
+    subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> None:
+    (one,) = measure([subjects["float32"]], samples, accelerator="gpu")
+    if one.status == "ok":
+        assert one.parity and one.parity.ok and one.delegated_fraction == 1.0
+    else:
+        assert not one.latency_ms and one.reason.startswith("the runner ")
+
+
+@pytest.fixture(scope="session")
+def openvino(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OpenVINO in a folder of its own: 180 MB that no image needs."""
+    folder = tmp_path_factory.mktemp("openvino")
+    install = [sys.executable, "-m", "uv", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
+    subprocess.run([*install, "--python", sys.executable, OPENVINO], check=True)
+    return folder
+
+
+@pytest.mark.e2e
+def test_the_npu_path_of_litert_runs_on_openvino_s_cpu_and_is_called_emulated(
+    openvino: Path, subjects: dict[str, Subject], samples: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(openvino / "openvino" / "libs"))
+    float32, int8 = measure([subjects["float32"], subjects["int8"]], samples, accelerator="npu:intel-cpu")
+    for one in (float32, int8):
+        assert (one.status, one.reason, one.kind, one.delegated_fraction) == ("ok", "", "emulated", 1.0)
+        assert one.parity and one.parity.ok
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    (without,) = measure([subjects["float32"]], samples, accelerator="npu:intel-cpu")
+    assert (without.status, without.latency_ms) == ("failed", {})
+    assert "Some ops are not accelerated" in without.reason
+
+
+def test_a_device_is_held_by_one_task_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from litemill.benchmark import locks
+
+    monkeypatch.setattr(locks, "FOLDER", tmp_path / "locks")
+    with locks.held("ssh://pi@host", wait=0.1), locks.held("ssh://pi@other", wait=0.1):
+        waiting = (
+            "import sys; from pathlib import Path; from litemill.benchmark import locks;"
+            "locks.FOLDER = Path(sys.argv[1]); locks.held('ssh://pi@host', wait=0.2).__enter__()"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", waiting, str(tmp_path / "locks")], capture_output=True, text=True, check=False
+        )
+        assert "ssh://pi@host: another task has held it for 0.2 s. Its lock: " in done.stderr
+    with locks.held("ssh://pi@host", wait=0.1):
+        pass
+    with locks.held("ssh://pi@host", wait=0.1), pytest.raises(DeviceError), locks.held("ssh://pi@host", wait=0.1):
+        pass
+
+
+def test_last_words_are_the_exception_and_not_the_runtime_s_log() -> None:
+    said = "INFO: a\nTraceback (most recent call last):\n  File x\nRuntimeError: ERROR: [a.h:1]\n└ why\nINFO: gone\n"
+    assert launch.last_words(said) == "RuntimeError: ERROR: [a.h:1] └ why"
+    assert launch.last_words("INFO: a\n") == "it said nothing"
+    assert launch.last_words("one\ntwo\n") == "two"
