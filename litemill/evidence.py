@@ -89,6 +89,8 @@ class ModelManifest(Evidence):
     inputs: list[TensorInfo] = Field(default_factory=list)
     outputs: list[TensorInfo] = Field(default_factory=list)
     parameters: int = 0
+    trainable: bool = Field(True, description="false: there is only a graph, for post-training recipes")
+    notes: list[str] = Field(default_factory=list, description="what was rewritten to bring the model in, and why")
     steps: list[StepRecord] = Field(default_factory=list)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from litemill.data import SourceFacts, check_source
-from litemill.models import check_fit, peek
+from litemill.models import ModelFacts, check_fit, peek
 from litemill.spec import RunSpec
 from litemill.storage import fetch
 
@@ -17,7 +19,16 @@ def preflight(spec: RunSpec) -> SourceFacts:
     Raises:
         InputError: A source is missing or broken, or the model's input differs from the data's.
     """
-    model = peek(fetch(spec.model.uri))
+    model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     data = check_source(spec.data)
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind)
-    return data
+    return replace(data, warnings=[*data.warnings, *_cannot_train(spec, model)])
+
+
+def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
+    """Warn of recipes that need a Keras model where the source is a SavedModel with nothing but a graph."""
+    failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
+    if not failing or model.format != "saved_model" or model.class_name in ("Functional", "Sequential"):
+        return []
+    reason = "the SavedModel has no layers that could be rebuilt, so train-aware steps cannot work"
+    return [f"{reason}: recipes {', '.join(failing)} will fail"]

@@ -37,7 +37,8 @@ class Section(BaseModel):
 class ModelSpec(Section):
     """The trained float model to start from."""
 
-    uri: str = Field(description="path or gs:// address of a tf_keras `.keras` or `.h5` file")
+    uri: str = Field(description="path or gs:// address of a `.keras` or `.h5` file or of a SavedModel folder")
+    allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
 
 
 class Preprocessing(Section):

@@ -90,6 +90,7 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 "import-model",
                 uri=model_uri,
                 sha256=started.outputs["model_sha256"],
+                allow_unsafe=spec.model.allow_unsafe,
                 dataset=dataset,
             )
             original, baseline = imported.outputs["model"], imported.outputs["baseline"]

@@ -21,10 +21,20 @@ from litemill.errors import InputError
 from litemill.kinds import TFRecordOptions
 from litemill.spec import DataSpec, Preprocessing
 from litemill.storage import fetch
+from litemill.wire import messages
 
 SPLITS = {"train": True, "test": True, "calibration": False}
 """Splits by file name prefix, and whether they must be there."""
 HEADER, FOOTER = 12, 4
+
+DEFINITION = {
+    "Example": {"features": (1, "Features")},
+    "Features": {"feature": (1, "map Feature")},
+    "Feature": {"bytes_list": (1, "BytesList"), "float_list": (2, "FloatList"), "int64_list": (3, "Int64List")},
+    "BytesList": {"value": (1, "repeated bytes")},
+    "FloatList": {"value": (1, "repeated float")},
+    "Int64List": {"value": (1, "repeated int64")},
+}
 
 
 @dataclass(frozen=True)
@@ -100,36 +110,9 @@ def records_of(path: Path) -> Iterator[Record]:
 
 
 @cache
-def _example_class() -> Any:
-    """The message tf.train.Example, built from its definition (tensorflow/core/example/{example,feature}.proto)."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="litemill/example.proto", package="litemill", syntax="proto3")
-
-    def message(name: str, *fields: tuple[str, int, int, int, str]) -> Any:
-        added = file.message_type.add(name=name)
-        for field, number, label, kind, of in fields:
-            new = added.field.add(name=field, number=number, label=label, type=kind)
-            if of:
-                new.type_name = f".litemill.{of}"
-        return added
-
-    one, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED
-    message("BytesList", ("value", 1, many, kinds.TYPE_BYTES, ""))
-    message("FloatList", ("value", 1, many, kinds.TYPE_FLOAT, ""))
-    message("Int64List", ("value", 1, many, kinds.TYPE_INT64, ""))
-    lists = (("bytes_list", 1, "BytesList"), ("float_list", 2, "FloatList"), ("int64_list", 3, "Int64List"))
-    message("Feature", *((name, number, one, kinds.TYPE_MESSAGE, of) for name, number, of in lists))
-    features = message("Features", ("feature", 1, many, kinds.TYPE_MESSAGE, "Features.FeatureEntry"))
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=one, type=kinds.TYPE_STRING)
-    entry.field.add(name="value", number=2, label=one, type=kinds.TYPE_MESSAGE, type_name=".litemill.Feature")
-    message("Example", ("features", 1, one, kinds.TYPE_MESSAGE, "Features"))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("litemill.Example"))
+def example_class() -> Any:
+    """The message tf.train.Example (tensorflow/core/example/{example,feature}.proto)."""
+    return messages("litemill_example", DEFINITION)["Example"]
 
 
 def parse_example(content: bytes, where: str) -> Any:
@@ -141,7 +124,7 @@ def parse_example(content: bytes, where: str) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        return _example_class().FromString(content).features.feature
+        return example_class().FromString(content).features.feature
     except DecodeError:
         raise InputError("holds a record that is no tf.train.Example", where=where) from None
 

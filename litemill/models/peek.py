@@ -1,4 +1,4 @@
-"""Look into a model file without TensorFlow: its kind, its layers, its input shape, and whether it is safe to load."""
+"""Look into a model without TensorFlow: its kind, its layers, its input shape, and whether it is safe to load."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from litemill.errors import InputError
+from litemill.models.saved_model import GRAPH, input_shapes, keras_config
 
-Format = Literal["h5", "keras2", "keras3"]
+Format = Literal["h5", "keras2", "keras3", "saved_model"]
 Shape = tuple[int | None, ...]
 
 CONFIG, METADATA = "config.json", "metadata.json"
@@ -32,8 +33,8 @@ class ModelFacts:
 
     Attributes:
         path: The file.
-        format: `h5` (Keras 2), `keras2` or `keras3` (`.keras` zip archives).
-        class_name: `Functional`, `Sequential` or the name of a subclass.
+        format: `h5` (Keras 2), `keras2` or `keras3` (`.keras` zip archives), or `saved_model` (a folder).
+        class_name: `Functional`, `Sequential` or the name of a subclass; empty for a SavedModel without Keras metadata.
         inputs: Shape of one sample for each input, None where a dimension is free; empty where the file doesn't say.
         layers: All layers, nested ones included.
         config: The whole configuration, as Keras wrote it.
@@ -52,16 +53,21 @@ class ModelFacts:
         return self.inputs[0] if len(self.inputs) == 1 else None
 
 
-def peek(path: Path) -> ModelFacts:
-    """Read what a model file says about itself.
+def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
+    """Read what a model says about itself.
+
+    Args:
+        path: A `.keras` or `.h5` file, or a SavedModel folder.
+        allow_unsafe: Accept layers that hold Python code.
 
     Raises:
-        InputError: No such file, not a Keras model, truncated, or unsafe (a Lambda layer, a path that leads outside).
+        InputError: No such file, not a model, truncated, or unsafe (a Lambda layer, a path that leads outside).
     """
     path = Path(path)
+    if path.is_dir():
+        return _peek_folder(path, allow_unsafe)
     if not path.is_file():
-        what = "is a folder, not a .keras or .h5 file" if path.is_dir() else "no such file"
-        raise InputError(what, where=str(path))
+        raise InputError("no such file or folder", where=str(path))
     with path.open("rb") as stream:
         magic = stream.read(8)
     if magic == HDF5_MAGIC:
@@ -74,9 +80,9 @@ def peek(path: Path) -> ModelFacts:
     kind, config = found
     if "class_name" not in config or not isinstance(config.get("config"), dict | list):
         raise InputError("its model configuration is not one that Keras writes", where=str(path))
-    layers = tuple(_layers(config))
-    _refuse_unsafe(config, path)
-    return ModelFacts(path, kind, str(config["class_name"]), _inputs(config), layers, config)
+    if not allow_unsafe:
+        _refuse_unsafe(config, path)
+    return ModelFacts(path, kind, str(config["class_name"]), _inputs(config), tuple(_layers(config)), config)
 
 
 def check_fit(facts: ModelFacts, sample_shape: tuple[int, ...], data: str) -> None:
@@ -101,6 +107,16 @@ def check_fit(facts: ModelFacts, sample_shape: tuple[int, ...], data: str) -> No
     fix = "Add the channel axis to the data: x[..., None]" if shape == (*sample_shape, 1) else ""
     what = f"takes samples of shape {wanted}, but those of {data} are {list(sample_shape)}".replace("'", "")
     raise InputError(what, where=str(facts.path), fix=fix)
+
+
+def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:
+    if not (path / GRAPH).is_file():
+        raise InputError(f"is a folder without {GRAPH}: no SavedModel", where=str(path))
+    config = keras_config(path)
+    if not allow_unsafe:
+        _refuse_unsafe(config, path)
+    inputs = tuple(tuple(shape[1:]) for shape in input_shapes(path))
+    return ModelFacts(path, "saved_model", str(config.get("class_name", "")), inputs, tuple(_layers(config)), config)
 
 
 def _h5_config(path: Path) -> dict[str, Any]:
@@ -191,7 +207,7 @@ def _refuse_unsafe(config: Any, path: Path) -> None:
         if config.get("class_name") in ("Lambda", "__lambda__"):
             inner = config.get("config")
             name = inner.get("name", "") if isinstance(inner, dict) else ""
-            fix = "Replace it by a built-in layer, e.g. Rescaling, and save the model again"
-            raise InputError(f"layer {name!r} is a Lambda, Python code that is never loaded", where=str(path), fix=fix)
+            fix = "Use a built-in layer such as Rescaling; or, if you trust the file, set model.allow_unsafe: true"
+            raise InputError(f"layer {name!r} is a Lambda: Python code, which is not loaded", where=str(path), fix=fix)
         for value in config.values():
             _refuse_unsafe(value, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ def load_model(folder: Path) -> Any:
     """Load the Keras model of a Model artifact, not compiled.
 
     Raises:
-        StepFailed: The step that should have made it failed; with its reason.
+        StepFailed: The step that should have made it failed, or there is only a graph; with the reason.
         InputError: Not a Model artifact.
     """
     manifest = read_manifest(Path(folder) / MODEL, ModelManifest)
     if manifest.status == "failed":
         raise StepFailed(manifest.reason)
+    if not manifest.trainable:
+        raise StepFailed(f"train-aware steps need a Keras 2 model: {'; '.join(manifest.notes)}")
     path = Path(folder) / KERAS_MODEL
     if not path.is_file():
         raise InputError("no such file", where=str(path))
@@ -62,6 +65,35 @@ def save_model(model: Any, manifest: ModelManifest, out: Path) -> ModelManifest:
     return manifest
 
 
+def save_graph(export: Callable[[Path], None], manifest: ModelManifest, out: Path) -> ModelManifest:
+    """Write a Model artifact that has a SavedModel only: train-aware steps can't work on it, conversions can.
+
+    Args:
+        export: Writes the SavedModel into the folder it is given.
+        manifest: What is known of it, `notes` saying why there is no Keras model.
+        out: Folder to write: `saved_model/`, `model.json`.
+
+    Returns:
+        The manifest as written.
+    """
+    with staged(out) as work:
+        export(work / SAVED_MODEL)
+        loaded = tensorflow().saved_model.load(str(work / SAVED_MODEL))
+        serve = loaded.signatures["serving_default"]
+        inputs, outputs = serve.structured_input_signature[1], serve.structured_outputs
+        manifest = manifest.model_copy(
+            update={
+                "trainable": False,
+                "inputs": [_info(name, spec) for name, spec in inputs.items()],
+                "outputs": [_info(name, spec) for name, spec in outputs.items()],
+                "parameters": sum(int(np.prod(variable.shape)) for variable in serve.variables),
+                "sha256": _graph_digest(serve),
+            }
+        )
+        write_manifest(work / MODEL, manifest)
+    return manifest
+
+
 def digest_of(model: Any) -> str:
     """SHA-256 of a model's configuration and weights: equal for equal models, whatever file they came from."""
     digest = hashlib.sha256(model.to_json().encode())
@@ -69,6 +101,16 @@ def digest_of(model: Any) -> str:
         value = np.ascontiguousarray(weight.numpy())
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _graph_digest(serve: Any) -> str:
+    """SHA-256 of a signature's operations and variables; the SavedModel's own bytes hold random identifiers."""
+    digest = hashlib.sha256()
+    for node in serve.graph.as_graph_def().node:
+        digest.update(f"{node.op} {node.name}\n".encode())
+    for variable in serve.variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()
 
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from litemill.data import Splits, check_source, prepare_data
 from litemill.data.checks import OPENERS
-from litemill.data.tfrecord import _example_class
+from litemill.data.tfrecord import example_class
 from litemill.errors import InputError
 from litemill.kinds import KINDS
 from litemill.spec import DataSpec
@@ -72,7 +72,7 @@ def record(content: bytes) -> bytes:
 
 
 def example(**features: Any) -> bytes:
-    message = _example_class()()
+    message = example_class()()
     for name, value in features.items():
         feature = message.features.feature[name]
         if isinstance(value, bytes):

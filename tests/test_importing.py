@@ -12,9 +12,9 @@ from litemill.data import Splits
 from litemill.errors import InputError
 from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
-from litemill.models import import_model, load_model
+from litemill.importing import import_model, relative_error
+from litemill.models import load_model
 from litemill.models.backend import tf_keras
-from litemill.models.importing import relative_error
 
 
 def test_a_model_comes_in_with_a_baseline_that_computes_the_same(

@@ -1,0 +1,117 @@
+"""Bring a source model in: load, check against the data, save, and prove its conversion on real samples."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.artifacts import read_manifest, staged
+from litemill.convert import convert_bundle
+from litemill.data import Splits
+from litemill.errors import InputError
+from litemill.evaluate import Runner
+from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.layout import TFLITE, VARIANT
+from litemill.models.peek import check_fit
+from litemill.models.source import LoadedModel, load_source
+from litemill.models.store import save_graph, save_model
+from litemill.spec import BASELINE
+from litemill.steps import Step
+from litemill.storage import digest, fetch
+
+log = logging.getLogger(__name__)
+
+SAMPLES = 128
+"""Test samples that the baseline is verified on."""
+TOLERANCE = 1e-3
+"""Largest difference allowed, in standard deviations of the source's outputs; float32 rounding gives about 1e-5."""
+
+
+def import_model(
+    uri: str, dataset: Path, out: Path, baseline: Path, origin_sha256: str = "", *, allow_unsafe: bool = False
+) -> ModelManifest:
+    """Import a trained model.
+
+    Args:
+        uri: Path or `gs://` address of the model.
+        dataset: Dataset artifact: the model must take its samples.
+        out: Folder of the Model artifact to write.
+        baseline: Variants bundle to write, with the float32 conversion that every variant is compared with.
+        origin_sha256: Digest of the file at `uri` where it is known already.
+        allow_unsafe: Load Lambda layers, which are Python code in the file.
+
+    Raises:
+        InputError: The model can't be used, doesn't fit the data, or its conversion gives other outputs.
+    """
+    data = Splits.open(dataset)
+    source = load_source(fetch(uri), allow_unsafe=allow_unsafe)
+    check_fit(source.facts, tuple(data.manifest.input_shape), "the data")
+    x = np.asarray(data.test.x[:SAMPLES])
+    reference = _reference(source, x, data.manifest, uri)
+    source = _proved(source, reference, x)
+    manifest = ModelManifest(origin=uri, origin_sha256=origin_sha256 or digest(uri), notes=list(source.notes))
+    with staged(out) as folder, staged(baseline) as bundle:
+        if source.keras is None:
+            manifest = save_graph(source.export, manifest, folder)
+        else:
+            manifest = save_model(source.keras, manifest, folder)
+        convert_bundle(folder, {BASELINE: [Step(name="float32")]}, bundle)
+        variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
+        if variant.status == "failed":
+            raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)
+        error = relative_error(reference, Runner(bundle / BASELINE / TFLITE).run(x))
+        if error > TOLERANCE:
+            what = f"its float32 conversion differs from the source by {error:.2g} of the outputs' spread"
+            raise InputError(what, where=uri, fix="Report it with the model: the converter got an operation wrong")
+    for note in manifest.notes:
+        log.warning("%s: %s", uri, note)
+    log.info("imported %s: %d parameters, conversion exact to %.1e of the spread", uri, manifest.parameters, error)
+    return manifest
+
+
+def relative_error(reference: NDArray[np.floating], outputs: NDArray[np.floating]) -> float:
+    """Largest absolute difference in standard deviations of the reference, which an absolute tolerance would hide.
+
+    Infinite where the reference is constant and the outputs differ, or where the outputs are not finite.
+    """
+    if not np.isfinite(outputs).all():
+        return float("inf")
+    difference, spread = float(np.abs(reference - outputs).max()), float(np.std(reference))
+    if spread == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return difference / spread
+
+
+def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifest, uri: str) -> NDArray[np.float32]:
+    """The source's own outputs on real samples, once they were found to fit the task."""
+    outputs = source.predict(x)
+    if len(outputs) != len(x) or not np.isfinite(outputs).all():
+        raise InputError("gives NaN or infinite outputs on the test samples", where=uri)
+    shape = list(outputs.shape[1:])
+    if data.task == "classification" and (len(shape) != 1 or shape[0] < data.classes):
+        raise InputError(f"gives outputs of shape {shape} for data with {data.classes} classes", where=uri)
+    if data.task == "binary" and shape not in ([1], [2]):
+        raise InputError(f"gives outputs of shape {shape} for a binary task, not 1 or 2 scores", where=uri)
+    if data.task == "regression" and shape not in (data.target_shape, [*data.target_shape, 1]):
+        raise InputError(f"gives outputs of shape {shape} for targets of shape {data.target_shape}", where=uri)
+    if data.task == "reconstruction" and shape != data.input_shape:
+        raise InputError(f"gives outputs of shape {shape} for samples of shape {data.input_shape}", where=uri)
+    if np.ptp(outputs, axis=0).max() == 0:
+        fix = "Check that it is trained and that data.preprocessing is the one of its training"
+        raise InputError("gives the same outputs for every sample", where=uri, fix=fix)
+    return outputs
+
+
+def _proved(source: LoadedModel, reference: NDArray[np.float32], x: NDArray[np.float32]) -> LoadedModel:
+    """Keep a translated model only if it computes what its source does; else go on with the source's graph."""
+    if source.keras is None or source.facts.format != "keras3":
+        return source
+    error = relative_error(reference, np.asarray(source.keras.predict(x, batch_size=32, verbose=0)))
+    if error <= TOLERANCE:
+        return source
+    reason = f"its translation from Keras 3 differs by {error:.2g} of the outputs' spread"
+    return replace(source, keras=None, notes=(reason,))

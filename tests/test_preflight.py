@@ -1,0 +1,23 @@
+"""What is told before any compute about a model that train-aware steps cannot take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from litemill.models import load_model
+from litemill.preflight import preflight
+from litemill.spec import RunSpec
+
+
+def test_recipes_that_a_graph_cannot_take_are_named(digits_model: Path, tmp_path: Path) -> None:
+    load_model(digits_model).export(str(tmp_path / "graph"))
+    config = {
+        "name": "x",
+        "model": {"uri": str(tmp_path / "graph")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"], "pruned": ["prune", "int8"]},
+    }
+    (warning,) = preflight(RunSpec.model_validate(config)).warnings
+    assert warning.endswith("train-aware steps cannot work: recipes pruned will fail")
+    keras = config | {"model": {"uri": str(digits_model.parent / "digits.keras")}}
+    assert preflight(RunSpec.model_validate(keras)).warnings == []
