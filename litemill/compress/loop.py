@@ -108,14 +108,16 @@ class _Loop:
 
     @property
     def _counted(self) -> list[float]:
-        """Validation losses of the epochs that early stopping looks at."""
+        """Validation losses of the epochs that early stopping looks at; none where it is off."""
+        if not self._task.training.early_stop:
+            return []
         return [epoch["val_loss"] for epoch in self.epochs[self._first_counted :]]
 
     @property
     def stopped(self) -> bool:
         """Whether early stopping has seen enough."""
-        patience, losses = self._task.training.early_stop, self._counted
-        return bool(patience and losses and len(losses) - 1 - int(np.argmin(losses)) >= patience)
+        losses = self._counted
+        return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self._task.training.early_stop
 
     def restore(self, snapshot: Snapshot) -> bool:
         """Take a snapshot's state over; one that does not fit is left alone."""
@@ -149,7 +151,7 @@ class _Loop:
                 f"the loss became {epoch['loss']} in epoch {number + 1}", fix="Lower training.learning_rate"
             )
         self.epochs.append(epoch | self._validate())
-        if self._task.training.early_stop and self._counted and self._counted[-1] == min(self._counted):
+        if self._counted and self._counted[-1] == min(self._counted):
             self._best = [variable.numpy() for variable in self._model.variables]
         self._report()
 

@@ -186,8 +186,10 @@ def test_block_sparsity_of_a_dense_layer(digits_dataset: Path, tmp_path: Path) -
     layers = [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(32, name="first")]
     model = keras.Sequential([*layers, keras.layers.Dense(32, name="wide"), keras.layers.Dense(10)])
     options = PruneOptions(block=(1, 4), sparsity=0.75, schedule="constant")
-    made = prune_model(artifact(model, tmp_path / "source"), digits_dataset, options, TRAINING, tmp_path / "out")
+    all_of_it = TRAINING.model_copy(update={"validation": 0.0})
+    made = prune_model(artifact(model, tmp_path / "source"), digits_dataset, options, all_of_it, tmp_path / "out")
     assert made.status == "ok", made.reason
+    assert set(made.steps[0].measured["training"]) == {"epochs", "steps", "loss", "accuracy"}
     blocks = (load_model(tmp_path / "out").get_layer("wide").kernel.numpy() == 0).reshape(32, 8, 4).sum(axis=2)
     assert set(np.unique(blocks)) == {0, 4}
 
