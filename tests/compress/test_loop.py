@@ -63,7 +63,7 @@ def noisy(step: Step, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["prune", "qat", "dropout", *(pytest.param(name, marks=pytest.mark.e2e) for name in ("finetune", "cluster"))],
+    ["qat", "dropout", *(pytest.param(name, marks=pytest.mark.e2e) for name in ("finetune", "prune", "cluster"))],
 )
 def test_a_killed_step_resumes_to_the_same_weights(
     name: str, step: Step, noisy: Path, digits_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

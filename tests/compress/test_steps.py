@@ -11,6 +11,7 @@ import pytest
 
 from litemill.artifacts import read_manifest
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.compress.qat import quantize
 from litemill.data import Splits, prepare_data
 from litemill.evidence import ModelManifest
 from litemill.layout import KERAS_MODEL, MODEL
@@ -20,6 +21,7 @@ from litemill.spec import DataSpec, Limit, Training
 from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
+BRIEF = Training(epochs=1, batch_size=64, learning_rate=2e-3)
 BIG = "conv2d_2"
 """The one layer of the digits model that is neither first, last nor small."""
 
@@ -88,11 +90,15 @@ def test_clustering_shares_values_and_keeps_the_zeros_of_pruning(step: Step) -> 
 def test_training_after_pruning_keeps_zeros_in_layers_that_clustering_does_not_touch(
     step: Step, digits_dataset: Path, tmp_path: Path
 ) -> None:
-    pruned = prune_model(step(""), digits_dataset, PruneOptions(min_weights=0), TRAINING, tmp_path / "pruned")
-    assert set(pruned.steps[0].measured["layers"]) == {"conv2d_1", BIG}
-    options = ClusterOptions(include=[BIG])
-    cluster_model(tmp_path / "pruned", digits_dataset, options, TRAINING, tmp_path / "clustered")
-    assert np.mean(load_model(tmp_path / "clustered").get_layer("conv2d_1").kernel.numpy() == 0) >= 0.48
+    model = load_model(step("prune"))
+    small = model.get_layer("conv2d_1")
+    (kernel,) = small.get_weights()
+    small.set_weights([np.where(np.arange(kernel.size).reshape(kernel.shape) % 2, kernel, 0)])
+    save_model(model, manifest(step("prune")), tmp_path / "pruned")
+    cluster_model(tmp_path / "pruned", digits_dataset, ClusterOptions(include=[BIG]), BRIEF, tmp_path / "clustered")
+    trained = load_model(tmp_path / "clustered").get_layer("conv2d_1").kernel.numpy()
+    assert np.mean(trained == 0) == 0.5
+    assert (trained != small.kernel.numpy()).any()
 
 
 def test_the_model_that_came_in_is_not_changed(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
@@ -146,11 +152,11 @@ def test_an_unknown_layer_is_no_obstacle_to_pruning_and_named_by_qat(digits_data
         layers.Rescaling(2.0, name="scaling"), layers.Conv2D(16, 3, name="middle"), layers.PReLU(name="bend")
     )
     source = artifact(model, tmp_path / "source")
-    assert prune_model(source, digits_dataset, PruneOptions(), TRAINING, tmp_path / "pruned").status == "ok"
-    refused = qat_model(source, digits_dataset, QatOptions(), TRAINING, tmp_path / "refused")
+    assert prune_model(source, digits_dataset, PruneOptions(), BRIEF, tmp_path / "pruned").status == "ok"
+    refused = qat_model(source, digits_dataset, QatOptions(), BRIEF, tmp_path / "refused")
     assert refused.status == "failed"
     assert "cannot take layer scaling (Rescaling is not supported), bend (PReLU is not supported)" in refused.reason
-    taken = qat_model(source, digits_dataset, QatOptions(unsupported="float"), TRAINING, tmp_path / "taken")
+    taken = qat_model(source, digits_dataset, QatOptions(unsupported="float"), BRIEF, tmp_path / "taken")
     assert taken.status == "ok"
     assert set(taken.steps[0].measured["float_layers"]) == {"scaling", "bend"}
     assert len(taken.steps[0].warnings) == 2
@@ -160,25 +166,31 @@ def test_nested_models_are_pruned_and_refused_by_qat(digits_dataset: Path, tmp_p
     keras = tf_keras()
     inner = keras.Sequential([keras.layers.Input((6, 6, 8)), keras.layers.Conv2D(16, 3, name="deep")], name="inner")
     source = artifact(with_layers(inner), tmp_path / "source")
-    pruned = prune_model(source, digits_dataset, PruneOptions(), TRAINING, tmp_path / "pruned")
+    pruned = prune_model(source, digits_dataset, PruneOptions(), BRIEF, tmp_path / "pruned")
     assert pruned.steps[0].measured["layers"]["deep"]["sparsity"] == pytest.approx(0.5, abs=0.01)
-    refused = qat_model(source, digits_dataset, QatOptions(), TRAINING, tmp_path / "refused")
+    refused = qat_model(source, digits_dataset, QatOptions(), BRIEF, tmp_path / "refused")
     assert "cannot take a nested model: inner" in refused.reason
 
 
-def test_a_layer_without_zeros_does_not_switch_pcqat_off_for_the_others(
-    step: Step, digits_dataset: Path, tmp_path: Path
-) -> None:
+def test_a_layer_without_zeros_does_not_switch_pcqat_off_for_the_others() -> None:
     """TFMOT's registry shares one quantizer: a clustered layer without zeros turned PCQAT into CQAT for the rest."""
-    pruned = step("prune")
-    clustered = tmp_path / "clustered"
-    cluster_model(pruned, digits_dataset, ClusterOptions(include=["Conv2D"], clusters=8), TRAINING, clustered)
-    assert np.all(load_model(clustered).get_layer("conv2d_1").kernel.numpy() != 0)
-    assert qat_model(clustered, digits_dataset, QatOptions(), TRAINING, tmp_path / "qat").status == "ok"
-    loaded = tensorflow().saved_model.load(str(tmp_path / "qat" / "saved_model"))
-    kernels = [variable.numpy() for variable in loaded.variables if variable.shape == (3, 3, 16, 32)]
-    assert kernels
-    assert all(np.mean(kernel == 0) >= 0.48 for kernel in kernels)
+    model = with_layers(
+        *(tf_keras().layers.Conv2D(8, 1, use_bias=False, name=name) for name in ("both", "clusters", "zeros", "plain"))
+    )
+    values = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8) + 1
+    shared = values % 3 + 1
+    kept = {"both": shared * (values > 32), "clusters": shared, "zeros": values * (values > 32), "plain": values}
+    for name, kernel in kept.items():
+        model.get_layer(name).set_weights([kernel])
+    wrapped, _ = quantize(model, QatOptions(), {"clusters": 4, "per_channel": False})
+    quantizers = {name: wrapped.get_layer(f"quant_{name}").quantize_config.weight_quantizer for name in kept}
+    assert {name: type(quantizer).__name__ for name, quantizer in quantizers.items()} == {
+        "both": "ClusterPreserveDefault8BitConvWeightsQuantizer",
+        "clusters": "ClusterPreserveDefault8BitConvWeightsQuantizer",
+        "zeros": "PrunePreserveDefault8BitConvWeightsQuantizer",
+        "plain": "Default8BitConvWeightsQuantizer",
+    }
+    assert (quantizers["both"].preserve_sparsity, quantizers["clusters"].preserve_sparsity) == (True, False)
 
 
 def test_block_sparsity_of_a_dense_layer(digits_dataset: Path, tmp_path: Path) -> None:
