@@ -40,7 +40,7 @@ def data(config: Config, out: Out) -> None:
 def import_source(config: Config, dataset: DatasetFolder, out: Out, baseline: Out) -> None:
     """Bring the config's model in, and convert its float32 baseline into the second folder."""
     from litemill.config import load_config
-    from litemill.models import import_model
+    from litemill.importing import import_model
 
     manifest = import_model(load_config(config).model.uri, dataset, out, baseline)
     console.out.print(f"{out}: {manifest.parameters:,} parameters; baseline in {baseline}", highlight=False)
