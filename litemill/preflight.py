@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from litemill.compress.support import qat_obstacles
 from litemill.data import SourceFacts, check_source
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.spec import RunSpec
@@ -22,7 +23,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     data = check_source(spec.data)
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind)
-    return replace(data, warnings=[*data.warnings, *_cannot_train(spec, model)])
+    return replace(data, warnings=[*data.warnings, *_cannot_train(spec, model), *_cannot_quantize(spec, model)])
 
 
 def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
@@ -32,3 +33,13 @@ def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
         return []
     reason = "the SavedModel has no layers that could be rebuilt, so train-aware steps cannot work"
     return [f"{reason}: recipes {', '.join(failing)} will fail"]
+
+
+def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:
+    """Warn of recipes whose quantization-aware training will refuse a layer, after other steps may have trained."""
+    warnings = []
+    for name, steps in spec.recipes.items():
+        if obstacles := qat_obstacles(steps, model.layers):
+            what = f"recipe {name} will fail: quantization-aware training cannot take layer {', '.join(obstacles)}"
+            warnings.append(f"{what}; `qat: {{unsupported: float}}` keeps unsupported layers float")
+    return warnings

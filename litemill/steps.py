@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -183,6 +184,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """Return ` (did you mean …?)` for the known name closest to `name`, or the list of what there is."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def named_by(patterns: Sequence[str], name: str, kind: str) -> bool:
+    """Whether one of the patterns (with `*` and `?`) fits a layer's name or type."""
+    return any(fnmatchcase(text, pattern) for pattern in patterns for text in (name, kind))
 
 
 def parse_step(written: Step | str | dict[str, Any]) -> Step:

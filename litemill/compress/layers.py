@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from litemill.errors import StepFailed
 from litemill.models.backend import tf_keras
-from litemill.steps import LayerOptions, nearest
+from litemill.steps import LayerOptions, named_by, nearest
 
 KERNELS: Mapping[str, str] = {
     "Conv1D": "kernel",
@@ -104,7 +103,7 @@ def _why_not(layer: Any, layers: Sequence[Any], options: LayerOptions, unfit: Ma
 
 def fits(layer: Any, patterns: Sequence[str]) -> bool:
     """Whether a layer's name or type fits one of the patterns."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in (layer.name, type(layer).__name__))
+    return named_by(patterns, layer.name, type(layer).__name__)
 
 
 def _check_patterns(patterns: Sequence[str], layers: Sequence[Any]) -> None:

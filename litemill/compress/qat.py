@@ -58,15 +58,6 @@ def _qat(work: Work, options: QatOptions) -> Done:
     return Done(_strip(quantized) if clustered else quantized, measured, warnings)
 
 
-def unsupported_layers(model: Any) -> dict[str, str]:
-    """The reason by name for each layer of a model that quantization-aware training cannot take. Trains nothing.
-
-    Raises:
-        StepFailed: The model as a whole cannot be taken: nested, subclassed or with Lambda layers.
-    """
-    return quantize(model, QatOptions(unsupported="float"), {})[1]
-
-
 def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> tuple[Any, dict[str, str]]:
     """Wrap a copy of a model for quantization-aware training.
 

@@ -1,0 +1,47 @@
+"""What quantization-aware training can take, known without TensorFlow, so that a plan can tell before any compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from litemill.models.peek import LayerFacts
+from litemill.steps import QatOptions, Step, named_by
+
+NESTED = frozenset({"Functional", "Sequential", "Model"})
+QAT_LAYERS = frozenset(
+    {
+        *("InputLayer", "Activation", "LeakyReLU", "ReLU", "Softmax"),
+        *("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
+        *("Add", "Concatenate", "BatchNormalization"),
+        *("AveragePooling1D", "AveragePooling2D", "MaxPooling2D"),
+        *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
+        *("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D"),
+        *("Cropping1D", "Cropping2D", "Cropping3D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D"),
+        *("ActivityRegularization", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        *("Flatten", "Permute", "Reshape"),
+    }
+)
+"""Types of layers that TFMOT 0.8 quantizes; BatchNormalization only right after a linear convolution or dense layer."""
+
+
+def qat_obstacles(steps: Sequence[Step], layers: Sequence[LayerFacts]) -> list[str]:
+    """Why the `qat` of a recipe will refuse a model, as far as its layers' types tell.
+
+    Args:
+        steps: Of the recipe.
+        layers: Of the model; those of nested models after the model that holds them.
+
+    Returns:
+        One phrase for each layer that stands in the way; none where the recipe has no `qat` or lets layers stay float.
+    """
+    options = next((step.parsed() for step in steps if step.name == "qat"), None)
+    if not isinstance(options, QatOptions):
+        return []
+    nested = [f"{layer.name} (a nested model)" for layer in layers if layer.class_name in NESTED]
+    if nested or options.unsupported == "float":
+        return nested
+    return [
+        f"{layer.name} ({layer.class_name})"
+        for layer in layers
+        if layer.class_name not in QAT_LAYERS and not named_by(options.exclude, layer.name, layer.class_name)
+    ]
