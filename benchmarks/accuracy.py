@@ -1,6 +1,6 @@
 """What train-aware compression costs and brings on Fashion-MNIST: accuracy on all 10,000 test images, gzip size, flash.
 
-    python benchmarks/accuracy.py [--work DIR] [--epochs 4] [--images 60000]
+    python -m benchmarks.accuracy [--work DIR] [--epochs 4] [--images 60000]
 
 Trains the example's CNN (69,000 parameters), then every step, converts each model to int8 and prints one table. Every
 number comes from the shipped files. Each step is kept in DIR, so an interrupted run goes on where it stopped. Exits 1
