@@ -42,7 +42,8 @@ def import_source(config: Config, dataset: DatasetFolder, out: Out, baseline: Ou
     from litemill.config import load_config
     from litemill.importing import import_model
 
-    manifest = import_model(load_config(config).model.uri, dataset, out, baseline)
+    model = load_config(config).model
+    manifest = import_model(model.uri, dataset, out, baseline, allow_unsafe=model.allow_unsafe)
     console.out.print(f"{out}: {manifest.parameters:,} parameters; baseline in {baseline}", highlight=False)
 
 

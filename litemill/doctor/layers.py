@@ -1,0 +1,107 @@
+"""Which train-aware step takes which layer, and which recipes of a config cannot work: the steps themselves say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from litemill.compress.layers import choose_layers
+from litemill.compress.qat import quantize, unsupported_layers
+from litemill.doctor.findings import Finding, LayerDiagnosis
+from litemill.errors import StepFailed
+from litemill.spec import RunSpec
+from litemill.steps import ClusterOptions, LayerOptions, PruneOptions, QatOptions, Step
+
+PREPROCESSING = ("Rescaling", "Normalization", "Resizing", "CenterCrop")
+
+
+def examine_layers(model: Any) -> list[LayerDiagnosis]:
+    """Every layer, nested ones too, with the steps' default options."""
+    prune, cluster = (_left_alone(model, options) for options in (PruneOptions(), ClusterOptions()))
+    try:
+        qat: Mapping[str, str] | str = unsupported_layers(model)
+    except StepFailed as error:
+        qat = str(error)
+    rows = []
+    for layer in _all_layers(model):
+        weighted = any(len(weight.shape) > 1 for weight in layer.weights)
+        rows.append(
+            LayerDiagnosis(
+                name=layer.name,
+                type=type(layer).__name__,
+                parameters=layer.count_params(),
+                prune=_reason(prune, layer.name) if weighted else "no weights to prune",
+                cluster=_reason(cluster, layer.name) if weighted else "no weights to cluster",
+                qat=_reason(qat, layer.name),
+            )
+        )
+    return rows
+
+
+def examine_preprocessing_layers(model: Any) -> list[Finding]:
+    """Tell what becomes of layers that preprocess inside the model."""
+    found = []
+    for layer in _all_layers(model):
+        if type(layer).__name__ in PREPROCESSING:
+            what = (
+                f"layer {layer.name} ({type(layer).__name__}) preprocesses inside the model: it stays, becomes an "
+                "operation of the .tflite file, and quantization-aware training cannot take it"
+            )
+            fix = "Take it out and give its values in data.preprocessing, or keep it float: `qat: {unsupported: float}`"
+            found.append(Finding(level="warning", what=what, fix=fix))
+    return found
+
+
+def examine_recipes(model: Any | None, reason: str, spec: RunSpec) -> dict[str, str]:
+    """Why each recipe will fail; empty where nothing speaks against it.
+
+    Args:
+        model: The tf_keras model, or None where there is only a graph.
+        reason: Why there is only a graph.
+        spec: The run.
+    """
+    known: dict[str, str] = {}
+    recipes = {}
+    for name, steps in spec.recipes.items():
+        told = ""
+        for step in steps:
+            if step.is_scheme or told:
+                continue
+            key = step.model_dump_json()
+            if key not in known:
+                known[key] = _why_not(model, reason, step)
+            told = known[key]
+        recipes[name] = told
+    return recipes
+
+
+def _why_not(model: Any | None, reason: str, step: Step) -> str:
+    if model is None:
+        return f"{step.name} needs a Keras 2 model: {reason}"
+    options = step.parsed()
+    try:
+        if isinstance(options, QatOptions):
+            quantize(model, options, {})
+        elif isinstance(options, PruneOptions | ClusterOptions):
+            choose_layers(model, options)
+    except StepFailed as error:
+        return f"{step.name}: {error}"
+    return ""
+
+
+def _left_alone(model: Any, options: LayerOptions) -> Mapping[str, str] | str:
+    try:
+        return choose_layers(model, options).left_alone
+    except StepFailed as error:
+        return str(error)
+
+
+def _reason(found: Mapping[str, str] | str, name: str) -> str:
+    return found if isinstance(found, str) else found.get(name, "")
+
+
+def _all_layers(model: Any) -> list[Any]:
+    layers = []
+    for layer in model.layers:
+        layers += _all_layers(layer) if hasattr(layer, "layers") else [layer]
+    return [layer for layer in layers if type(layer).__name__ != "InputLayer"]

@@ -1,0 +1,82 @@
+"""Find out whether the preprocessing is the one the model was trained with, by trying the usual ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.data.preprocess import preprocess
+from litemill.data.sampling import balanced
+from litemill.data.source import Source
+from litemill.doctor.findings import Finding
+from litemill.spec import DataSpec, Preprocessing
+
+SAMPLES = 256
+NOISE = 3 * (0.25 / SAMPLES) ** 0.5
+"""Difference in accuracy on that many samples that is not chance: three standard errors at worst."""
+
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def examine_scaling(source: Source, spec: DataSpec, predict: Predict) -> list[Finding]:
+    """Accuracy as configured, against the majority class and against the usual preprocessings.
+
+    Args:
+        source: The data, raw.
+        spec: With the preprocessing to judge.
+        predict: The source model's outputs, `[samples, …]` in, `[samples, classes]` out.
+    """
+    test = source.splits["test"]
+    index = balanced(test.strata, SAMPLES, np.random.default_rng(0))
+    raw, labels = np.concatenate(list(test.read(index))), test.strata[index]
+    configured = _accuracy(predict(preprocess(raw, spec.preprocessing)), labels)
+    majority = float(np.bincount(labels).max() / len(labels))
+    tried = [(_accuracy(predict(preprocess(raw, other)), labels), other) for other in usual(raw, spec.preprocessing)]
+    best, better = max(tried, key=lambda pair: pair[0])
+    if best > configured + NOISE:
+        right = f"the model is right on {configured:.1%} of {len(labels)} test samples"
+        what = f"{right}, but on {best:.1%} with another preprocessing"
+        return [Finding(level="error", what=what, fix=f"Set data.preprocessing: {_written(better)}")]
+    if configured <= majority + NOISE:
+        what = f"the model is right on {configured:.1%} of samples, always saying one class would be on {majority:.1%}"
+        fix = "None of the usual preprocessings helps: check the order of the classes and that the model is trained"
+        return [Finding(level="error", what=what, fix=fix)]
+    what = f"the model is right on {configured:.1%} of {len(labels)} test samples; the largest class has {majority:.1%}"
+    return [Finding(level="ok", what=what + ", and no usual preprocessing does better")]
+
+
+def usual(raw: NDArray[np.generic], now: Preprocessing) -> Iterator[Preprocessing]:
+    """The preprocessings that models are usually trained with, for raw samples of that range.
+
+    None at all, to [0, 1], to [−1, 1], mean 0 and deviation 1 by channel (of these samples), ImageNet's mean and
+    deviation; with three channels each in both orders.
+    """
+    top = 255.0 if raw.dtype == np.uint8 and raw.max() > 16 else float(np.abs(raw.astype(np.float64)).max()) or 1.0
+    spread = raw.reshape(-1, raw.shape[-1]).astype(np.float64)
+    choices: list[dict[str, Any]] = [{}, {"scale": 1 / top}, {"scale": 2 / top, "offset": -1.0}]
+    if top <= 1.0:
+        choices.append({"scale": 255.0})
+    if spread.std() > 0:
+        choices.append({"mean": [round(float(spread.mean()), 6)], "std": [round(float(spread.std()), 6)]})
+    if raw.shape[-1] == 3:
+        imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+        choices += [{"scale": 1 / top, **imagenet}, {"mean": [103.939, 116.779, 123.68], "channel_order": "bgr"}]
+        choices += [{**choice, "channel_order": "bgr"} for choice in choices if "channel_order" not in choice]
+    for choice in choices:
+        yield Preprocessing(color=now.color, resize=now.resize, **choice)
+
+
+def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Top-1 accuracy; of one output, that of its sign around one half."""
+    scores = outputs.reshape(len(labels), -1)
+    predicted = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(np.int64)
+    return float(np.mean(predicted == labels))
+
+
+def _written(spec: Preprocessing) -> str:
+    """As a user writes it: what differs from the default, sizes and colour aside."""
+    values = spec.model_dump(exclude_defaults=True, exclude={"resize", "color"})
+    return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}"

@@ -1,0 +1,125 @@
+"""The doctor names what is wrong, and what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from litemill.cli import app
+from litemill.data.checks import open_source
+from litemill.data.digits import open_digits
+from litemill.data.preprocess import preprocess
+from litemill.doctor import diagnose, to_markdown
+from litemill.doctor.samples import examine_samples
+from litemill.doctor.scaling import examine_scaling
+from litemill.models import load_model
+from litemill.models.backend import tf_keras
+from litemill.spec import DataSpec, Preprocessing, RunSpec
+
+RECIPES = {"int8": ["int8"], "pruned": ["prune", "int8"], "qat": ["qat", "int8"]}
+
+
+def config(model: Path, **data: Any) -> dict[str, Any]:
+    section = {"kind": "digits", "preprocessing": {"scale": 0.0625}} | data
+    return {"name": "x", "model": {"uri": str(model)}, "data": section, "recipes": RECIPES}
+
+
+def run_spec(model: Path, **data: Any) -> RunSpec:
+    return RunSpec.model_validate(config(model, **data))
+
+
+def test_a_sound_run_is_found_sound(digits_model: Path) -> None:
+    diagnosis = diagnose(run_spec(digits_model.parent / "digits.keras"))
+    assert {finding.level for finding in diagnosis.findings} == {"ok"}
+    assert diagnosis.recipes == {"int8": "", "pruned": "", "qat": ""}
+    layers = {layer.type: layer for layer in diagnosis.layers}
+    assert layers["DepthwiseConv2D"].prune == "DepthwiseConv2D is not supported" and not layers["DepthwiseConv2D"].qat
+    assert "| int8 | should work |" in to_markdown(diagnosis)
+
+
+def test_wrong_scaling_is_named_with_the_right_one(digits_model: Path, tmp_path: Path) -> None:
+    written = config(digits_model.parent / "digits.keras", preprocessing={"scale": 1 / 255})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(written))
+    result = CliRunner().invoke(app, ["doctor", str(tmp_path / "run.yaml"), "--markdown", str(tmp_path / "d.md")])
+    assert result.exit_code == 1
+    told = (tmp_path / "d.md").read_text()
+    assert "**error**: the model is right on" in told
+    assert "Set data.preprocessing: {scale: 0.0625}" in told
+
+
+@pytest.mark.parametrize(
+    "right",
+    [{"scale": 2 / 255, "offset": -1.0}, {"scale": 1 / 255, "channel_order": "bgr"}, {"channel_order": "bgr"}, {}],
+)
+def test_the_usual_preprocessings_are_told_apart(right: dict[str, Any]) -> None:
+    """A model that knows its own preprocessing exactly, judged with another one configured."""
+    rng = np.random.default_rng(0)
+    source = open_digits(DataSpec(kind="digits"), 0)
+    test = source.splits["test"]
+    x = rng.integers(0, 256, (len(test), 4, 4, 3), dtype=np.uint8)
+    object.__setattr__(test, "read", lambda index: iter([x[index]]))
+    known = preprocess(x, Preprocessing(**right)).reshape(len(x), -1)
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        rows = inputs.reshape(len(inputs), -1)
+        distance = ((rows[:, None] - known[None]) ** 2).mean(axis=2)
+        found = np.where(distance.min(axis=1) < 1e-9, test.strata[distance.argmin(axis=1)], 0)
+        return np.eye(10, dtype=np.float32)[found]
+
+    (finding,) = examine_scaling(source, DataSpec(kind="digits", preprocessing=Preprocessing(offset=7.0)), predict)
+    assert finding.level == "error"
+    written = yaml.safe_load(finding.fix.removeprefix("Set data.preprocessing: "))
+    assert Preprocessing(**written) == Preprocessing(**right)
+    (finding,) = examine_scaling(source, DataSpec(kind="digits", preprocessing=Preprocessing(**right)), predict)
+    assert finding.level == "ok"
+
+
+def test_a_model_at_chance_level_is_told() -> None:
+    source = open_digits(DataSpec(kind="digits"), 0)
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        return np.eye(10, dtype=np.float32)[np.zeros(len(x), int)]
+
+    (finding,) = examine_scaling(source, DataSpec(kind="digits"), predict)
+    assert finding.level == "error" and "always saying one class would be on" in finding.what
+
+
+def test_what_happens_to_a_rescaling_layer_is_said(digits_model: Path, tmp_path: Path) -> None:
+    keras = tf_keras()
+    image = keras.layers.Input((8, 8, 1))
+    model = keras.Model(image, load_model(digits_model)(keras.layers.Rescaling(0.0625, name="to_unit")(image)))
+    model.save(tmp_path / "m.keras")
+    diagnosis = diagnose(run_spec(tmp_path / "m.keras", preprocessing={}))
+    (told,) = [finding for finding in diagnosis.findings if "to_unit" in finding.what]
+    assert "becomes an operation of the .tflite file" in told.what and "unsupported: float" in told.fix
+    assert "cannot take a nested model" in diagnosis.recipes["qat"]
+    assert diagnosis.recipes["pruned"] == ""
+
+
+def test_a_graph_takes_post_training_recipes_only(digits_model: Path, tmp_path: Path) -> None:
+    load_model(digits_model).export(str(tmp_path / "graph"))
+    diagnosis = diagnose(run_spec(tmp_path / "graph"))
+    assert diagnosis.recipes["int8"] == ""
+    assert diagnosis.recipes["pruned"].startswith("prune needs a Keras 2 model: a SavedModel without Keras metadata")
+
+
+def test_leaks_blank_samples_imbalance_and_coverage(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
+    y = np.repeat([0, 1, 2], [50, 9, 1])
+    x[3] = 0
+    test = np.concatenate([x[10:15], rng.integers(0, 256, (20, 4, 4, 1), dtype=np.uint8)])
+    arrays = {"x_train": x, "y_train": y, "x_test": test, "y_test": np.arange(25) % 3}
+    np.savez(tmp_path / "d.npz", **arrays, x_calibration=test[:4], y_calibration=np.zeros(4))
+    spec = DataSpec(kind="npz", uri=str(tmp_path / "d.npz"))
+    told = [finding.what for finding in examine_samples(open_source(spec), spec)]
+    assert "5 test samples are in the train split too: accuracy will look better than it is" in told
+    assert "4 test samples are in the calibration split too: accuracy will look better than it is" in told
+    assert "1 of 60 train samples hold one value only (blank images?)" in told
+    assert "classes are uneven: 50 train samples of class 0, 1 of 2" in told
+    assert "the calibration set has no sample of classes [1, 2]: their activations may be clipped" in told
