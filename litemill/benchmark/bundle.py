@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from litemill.targets import TargetSpec, parse_target
 log = logging.getLogger(__name__)
 
 
-def check_target(written: str | TargetSpec) -> TargetSpec:
+def check_target(written: str | dict[str, Any] | TargetSpec) -> TargetSpec:
     """Read a target and refuse an unknown one before any compute.
 
     Raises:
