@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint e2e bench-accuracy compile golden lock mlflow clean
+.PHONY: help setup demo test lint e2e bench bench-accuracy compile golden lock mlflow clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ lint: setup  ## ruff, mypy and the layers
 
 e2e: setup  ## tests that need servers, devices or minutes
 	$(BIN)/pytest -m e2e
+
+bench: setup  ## does the benchmark tell equal from slower on this machine? (A/A, and one layer more)
+	$(BIN)/python -m benchmarks.latency
 
 bench-accuracy: setup  ## what the train-aware steps cost and bring on Fashion-MNIST (half an hour)
 	$(BIN)/python -m benchmarks.accuracy

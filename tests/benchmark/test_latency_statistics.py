@@ -5,6 +5,7 @@ import pytest
 
 from litemill.benchmark.statistics import (
     P99_SAMPLES,
+    PLACEMENT,
     Samples,
     compare,
     percentile,
@@ -39,7 +40,7 @@ def session(
 def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says(placement: float) -> None:
     covered = []
     for seed in range(300):
-        found = ratio_of_medians(*session(seed, ratio=1.2, placement=placement), seed=seed)
+        found = ratio_of_medians(*session(seed, ratio=1.2, placement=placement), seed=seed, placement=0.0)
         covered.append(found.ci[0] <= 1.2 <= found.ci[1])
     assert 0.92 <= np.mean(covered) <= 0.995
 
@@ -56,6 +57,13 @@ def test_the_ratio_is_known_well_on_a_machine_whose_times_are_not() -> None:
 def test_a_model_against_itself_is_seldom_called_different() -> None:
     said = [compare(ratio_of_medians(*session(1000 + seed, ratio=1.0), seed=seed)) for seed in range(100)]
     assert said.count("no difference shown") >= 90
+
+
+def test_the_interval_allows_for_what_a_process_as_a_whole_is_worth() -> None:
+    exact = np.ones((8, 4, 5))
+    assert ratio_of_medians(exact, exact).ci == (1 - PLACEMENT, 1 + PLACEMENT)
+    assert compare(ratio_of_medians(exact * 1.004, exact)) == "no difference shown"
+    assert compare(ratio_of_medians(exact * 1.006, exact)) == "slower"
 
 
 @pytest.mark.parametrize(("ratio", "said"), [(0.9, "faster"), (1.1, "slower")])
