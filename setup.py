@@ -38,7 +38,12 @@ setup(
         "zstandard",
     ],
     extras_require={
-        "train": ["tensorflow>=2.21", "tf-keras>=2.21", "tensorflow-model-optimization>=0.8.1"],
+        "train": [
+            "tensorflow>=2.21",
+            "tf-keras>=2.21",
+            "tensorflow-model-optimization>=0.8.1",
+            "litert-quantizer>=0.11",
+        ],
         "pipelines": ["kfp>=2.17,<2.18", "kfp-kubernetes>=2.17,<2.18", "mlflow>=3.17", "croniter", "grimp", "tenacity"],
         "devices": ["adbutils", "ethos-u-vela", "filelock", "tflite-micro"],
         "dev": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"],

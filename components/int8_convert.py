@@ -1,4 +1,4 @@
-"""Full-integer conversions, calibrated on real samples: int8, int16x8."""
+"""Conversions calibrated on real samples: int8, int16x8, mixed-int8."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Model, Output

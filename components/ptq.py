@@ -1,4 +1,4 @@
-"""Post-training conversions that need no data: float32, float16, dynamic range."""
+"""Post-training conversions that need no data: float32, float16, dynamic range, weights in int8 or int4."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output

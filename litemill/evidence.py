@@ -129,6 +129,15 @@ class GraphReport(BaseModel):
     sparsity: float = Field(description="fraction of zeros over all weights of two or more dimensions")
 
 
+class LayerSensitivity(BaseModel):
+    """What quantizing one layer alone does to the model's outputs on the calibration samples."""
+
+    name: str = Field(description="of the layer's output tensor")
+    op: str
+    sqnr_db: float = Field(description="power of the float outputs over that of their change, in dB; low is sensitive")
+    kept_float: bool = Field(False, description="whether the variant leaves it in float")
+
+
 class SlimReport(BaseModel):
     """What the lossless last step did to a `.tflite`, and the proof that it changed nothing else."""
 
@@ -166,6 +175,7 @@ class VariantManifest(Evidence):
         default_factory=list, description="what the train-aware steps promised, read back from the file"
     )
     slim: SlimReport | None = None
+    sensitivity: list[LayerSensitivity] = Field(default_factory=list, description="worst layer first")
     seconds: float = 0.0
 
 

@@ -45,16 +45,34 @@ class Int16x8Options(Options):
     io: Literal["int16", "float32"] = Field("int16", description="dtype of the model's inputs and outputs")
 
 
+class MixedInt8Options(Options):
+    """int8 with the layers that lose most by it left in float, found by quantizing each alone. Inputs are float32."""
+
+    max_size: float = Field(1.3, gt=1.0, le=4.0, description="times the size of the int8 file it may grow to")
+    sqnr_db: float = Field(20.0, gt=0.0, description="signal to quantization noise of the outputs that is enough")
+
+
+class WeightsInt8Options(Options):
+    """Weights alone in int8, unpacked at load: a quarter of the size at float32's speed; no calibration data."""
+
+
+class WeightsInt4Options(Options):
+    """Weights alone in int4 where the op can have it (convolutions, dense); no calibration data."""
+
+
 SCHEMES: dict[str, type[Options]] = {
     "float32": Float32Options,
     "float16": Float16Options,
     "dynamic": DynamicOptions,
     "int8": Int8Options,
     "int16x8": Int16x8Options,
+    "mixed-int8": MixedInt8Options,
+    "weights-int8": WeightsInt8Options,
+    "weights-int4": WeightsInt4Options,
 }
 """Conversion schemes by name. The last step of a recipe is one of them."""
 
-CALIBRATED = frozenset({"int8", "int16x8"})
+CALIBRATED = frozenset({"int8", "int16x8", "mixed-int8"})
 """Schemes that need the calibration split; `int8_convert` makes these, `ptq` the others."""
 
 

@@ -95,6 +95,9 @@ RECIPES = {
     "int8-float-io": [{"int8": {"io": "float32"}}],
     "int8-per-tensor": [{"int8": {"per_channel": False}}],
     "int16x8": ["int16x8"],
+    "mixed-int8": ["mixed-int8"],
+    "weights-int8": ["weights-int8"],
+    "weights-int4": ["weights-int4"],
 }
 
 

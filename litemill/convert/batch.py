@@ -6,6 +6,8 @@ from typing import Any
 
 from litemill.flatbuffer.reader import constant, ints, op_name, parse_model
 
+SIGNATURE = "serving_default"
+"""The signature that is converted and kept."""
 RESHAPE = "RESHAPE"
 SHAPE_INPUT = 1
 

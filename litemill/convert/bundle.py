@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
 from litemill.convert.proof import prove
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.evidence import DatasetManifest, LayerSensitivity, ModelManifest, VariantManifest
 from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files
 from litemill.flatbuffer.slim import DEFAULT_KEEP
 from litemill.isolation import Job, Outcome, run_isolated
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 TIME_LIMIT = 900.0
 """Seconds that one conversion may take, TensorFlow's import included."""
 
+SENSITIVITY = ".sensitivity.json"
 STATIC = ".static"
 """Where the worker keeps the copy of the SavedModel that has batch 1."""
 TOOLS = ("litemill", "tensorflow", "tf-keras", "ai-edge-litert", "numpy")
@@ -176,6 +178,7 @@ def _job(
         "calibration": str((dataset / "calibration" / X).resolve()) if dataset and calibrated else "",
         "seed": manifest.seed,
         "out": str(work / name / TFLITE),
+        "sensitivity": str(work / name / SENSITIVITY),
     }
     return job
 
@@ -196,6 +199,10 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
         manifest.status, manifest.reason = "failed", outcome.reason.replace(str(path), path.name)
         path.unlink(missing_ok=True)
         return
+    measured = path.with_name(SENSITIVITY)
+    if measured.exists():
+        manifest.sensitivity = [LayerSensitivity.model_validate(item) for item in json.loads(measured.read_text())]
+        measured.unlink()
     manifest.graph = read_graph(path)
     manifest.canonical_sha256 = canonical_digest(path.read_bytes())
     _measure(manifest, path)

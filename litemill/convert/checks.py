@@ -69,6 +69,24 @@ def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
             _check_input_range(inputs[0], samples, step, path)
 
 
+def check_outputs(outputs: NDArray[np.float32], x: NDArray[np.float32], *, where: str) -> None:
+    """Refuse a quantized model that has stopped listening to its input.
+
+    Args:
+        outputs: `[samples, …]` of the converted model.
+        x: `[samples, …]` what it was given.
+        where: Names the model in errors.
+
+    Raises:
+        StepFailed: The outputs are the same for samples that differ, or are not finite.
+    """
+    if not np.isfinite(outputs).all():
+        raise StepFailed("the converted model gives NaN or Inf", where=where)
+    if np.ptp(x, axis=0).any() and not np.ptp(outputs, axis=0).any():
+        told = f"the converted model gives the same outputs for all of {len(x)} calibration samples"
+        raise StepFailed(told, where=where, fix="Its ranges swallow the signal: try mixed-int8, int16x8 or qat")
+
+
 def _check_scales(model: Any, step: Step, path: Path) -> None:
     for graph in model.subgraphs:
         for tensor in graph.tensors:

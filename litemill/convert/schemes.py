@@ -1,4 +1,4 @@
-"""One function for each conversion scheme: what it asks of TensorFlow's converter.
+"""One function for each conversion scheme: from a SavedModel to the bytes of a `.tflite`.
 
 Imports TensorFlow, so only the worker process imports this.
 """
@@ -6,18 +6,37 @@ Imports TensorFlow, so only the worker process imports this.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.convert.batch import SIGNATURE
+from litemill.errors import StepFailed
+from litemill.evidence import LayerSensitivity
+from litemill.flatbuffer.graph import report
+from litemill.flatbuffer.reader import parse_model
 from litemill.models.backend import tensorflow
-from litemill.steps import Int8Options, Int16x8Options, Options
+from litemill.steps import Int8Options, Int16x8Options, MixedInt8Options, Options
 
 tf = tensorflow()
 Samples = NDArray[np.float32]
 Configure = Callable[[Any, Any, Samples], None]
 """Set up a `tf.lite.TFLiteConverter` from the scheme's options and the calibration samples."""
+
+
+class Converted(NamedTuple):
+    """What a conversion gives."""
+
+    data: bytes
+    sensitivity: list[LayerSensitivity]
+    """What was measured for each layer; empty where nothing was."""
+
+
+Conversion = Callable[[Path, Any, Samples], Converted]
+"""Convert a SavedModel with the scheme's options and the calibration samples."""
 
 
 def float32(converter: Any, options: Options, samples: Samples) -> None:
@@ -59,11 +78,51 @@ def single_samples(samples: Samples) -> Iterator[list[Samples]]:
         yield [np.ascontiguousarray(sample[np.newaxis], dtype=np.float32)]
 
 
-CONVERSIONS: dict[str, Configure] = {
-    "float32": float32,
-    "float16": float16,
-    "dynamic": dynamic,
-    "int8": int8,
-    "int16x8": int16x8,
+def configured(configure: Configure, saved_model: Path, options: Options, samples: Samples) -> Any:
+    """A `tf.lite.TFLiteConverter` of a SavedModel, set up for a scheme."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE])
+    configure(converter, options, samples)
+    return converter
+
+
+def _convert(configure: Configure, saved_model: Path, options: Options, samples: Samples) -> Converted:
+    return Converted(configured(configure, saved_model, options, samples).convert(), [])
+
+
+def mixed_int8(saved_model: Path, options: MixedInt8Options, samples: Samples) -> Converted:
+    """int8 but for the most sensitive layers (see litemill.convert.mixed)."""
+    from litemill.convert.mixed import mix
+
+    reference = configured(float32, saved_model, options, samples).convert()
+    return Converted(
+        *mix(configured(int8, saved_model, Int8Options(io="float32"), samples), reference, options, samples)
+    )
+
+
+def weights_only(bits: int, saved_model: Path, options: Options, samples: Samples) -> Converted:
+    """Quantize the weights of the float conversion with litert-quantizer.
+
+    Raises:
+        StepFailed: No op of the model can have such weights.
+    """
+    from litert_quantizer import quantizer, recipe
+
+    source = configured(float32, saved_model, options, samples).convert()
+    wanted = {8: recipe.weight_only_wi8_afp32, 4: recipe.weight_only_wi4_afp32}[bits]()
+    data = bytes(quantizer.Quantizer(source, wanted).quantize(enable_progress_report=False).quantized_model)
+    if not any(weight.dtype == f"int{bits}" for weight in report(parse_model(data, where="quantized")).weights):
+        raise StepFailed(f"no op of this model can have int{bits} weights")
+    return Converted(data, [])
+
+
+CONVERSIONS: dict[str, Conversion] = {
+    "float32": partial(_convert, float32),
+    "float16": partial(_convert, float16),
+    "dynamic": partial(_convert, dynamic),
+    "int8": partial(_convert, int8),
+    "int16x8": partial(_convert, int16x8),
+    "mixed-int8": mixed_int8,
+    "weights-int8": partial(weights_only, 8),
+    "weights-int4": partial(weights_only, 4),
 }
 """How each scheme of `litemill.steps.SCHEMES` is converted."""

@@ -1,11 +1,13 @@
 """The process that imports TensorFlow: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
-(the split's `x.npy`, or empty), `scheme`, `options`, `seed` and `out` (the `.tflite` to write).
+(the split's `x.npy`, or empty), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `sensitivity` (the JSON
+file for what was measured layer by layer, if anything).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -13,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from litemill.convert.batch import free_reshapes
-from litemill.convert.checks import check_calibration, check_variant
+from litemill.convert.batch import SIGNATURE, free_reshapes
+from litemill.convert.checks import check_calibration, check_outputs, check_variant
 from litemill.errors import StepFailed
 from litemill.evaluate.runner import Runner
 from litemill.isolation import Job, serve
 from litemill.models.backend import tensorflow
 from litemill.steps import CALIBRATED, Step
 
-SIGNATURE = "serving_default"
+CHECKED_SAMPLES = 64
 log = logging.getLogger(__name__)
 
 
@@ -39,27 +41,26 @@ def convert(job: Job) -> None:
         check_calibration(samples, shape, where=job["calibration"])
     static, out = Path(job["static_model"]), Path(job["out"])
     _seed(job["seed"])
+    from litemill.convert.schemes import CONVERSIONS
+
     if not static.exists():
         _fix_batch(Path(job["saved_model"]), static)
-    out.write_bytes(_convert(static, step, samples))
+    found = CONVERSIONS[step.name](static, step.parsed(), samples)
+    out.write_bytes(found.data)
+    if found.sensitivity:
+        lines = [layer.model_dump(mode="json") for layer in found.sensitivity]
+        Path(job["sensitivity"]).write_text(json.dumps(lines))
     if not _follows_batch(out):
         _free_batch(out, job["name"])
     check_variant(out, step, samples if len(samples) else None)
+    if len(samples):
+        x = np.asarray(samples[:CHECKED_SAMPLES], np.float32)
+        check_outputs(Runner(out).run(x), x, where=job["name"])
 
 
 def _seed(seed: int) -> None:
     np.random.seed(seed)
     tensorflow().random.set_seed(seed)
-
-
-def _convert(saved_model: Path, step: Step, samples: Any) -> bytes:
-    """Run TensorFlow's converter."""
-    from litemill.convert.schemes import CONVERSIONS
-
-    converter = tensorflow().lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE])
-    CONVERSIONS[step.name](converter, step.parsed(), samples)
-    converted: bytes = converter.convert()
-    return converted
 
 
 def _fix_batch(saved_model: Path, out: Path) -> None:

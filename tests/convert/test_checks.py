@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.convert.checks import check_calibration, check_variant
+from litemill.convert.checks import check_calibration, check_outputs, check_variant
 from litemill.errors import StepFailed
 from litemill.steps import Step
 from tests.workshop import Array, digits, workshop
@@ -94,3 +94,13 @@ def test_a_float_tensor_left_in_an_integer_model_is_refused(monkeypatch: pytest.
     edited(monkeypatch, edit)
     with pytest.raises(StepFailed, match="1 float tensors left in a model that was to be integer only"):
         check_variant(workshop().tflite("int8"), Step(name="int8"), None)
+
+
+def test_a_model_that_gives_the_same_for_every_sample_is_refused() -> None:
+    x = digits()[0][:20]
+    check_outputs(x.reshape(20, -1), x, where="int8")
+    check_outputs(np.ones((20, 10), np.float32), np.ones_like(x), where="int8")
+    with pytest.raises(StepFailed, match="int8: the converted model gives the same outputs for all of 20 calibration"):
+        check_outputs(np.ones((20, 10), np.float32), x, where="int8")
+    with pytest.raises(StepFailed, match="gives NaN or Inf"):
+        check_outputs(np.full((20, 10), np.nan, np.float32), x, where="int8")

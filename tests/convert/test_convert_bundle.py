@@ -17,7 +17,7 @@ from litemill.errors import ConfigError, InputError
 from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
 from litemill.layout import MODEL, TFLITE, VARIANT
-from litemill.steps import Step
+from litemill.steps import CALIBRATED, Step
 from tests.workshop import RECIPES, digits, keras, workshop, write_dataset, write_model
 
 INT8, FLOAT32 = [Step(name="int8")], [Step(name="float32")]
@@ -34,7 +34,7 @@ def test_every_scheme_converts_and_its_manifest_holds_what_the_file_holds(recipe
     assert manifest.seed == 7
     assert manifest.versions["tensorflow"]
     assert (manifest.calibration_samples, bool(manifest.data_sha256)) == (
-        (100, True) if manifest.scheme in ("int8", "int16x8") else (0, False)
+        (100, True) if manifest.scheme in CALIBRATED else (0, False)
     )
 
 
