@@ -34,9 +34,12 @@ def digits_model(digits_dataset: Path, tmp_path_factory: pytest.TempPathFactory)
     """
     from examples.digits.train import train
     from litemill.models import save_model
+    from litemill.models.backend import tf_keras
     from litemill.models.store import write_keras
 
     folder = tmp_path_factory.mktemp("digits_model")
+    # Keras numbers the names of layers over a whole session; tests name them.
+    tf_keras().backend.clear_session()
     model = train(Splits.open(digits_dataset), filters=8, epochs=12)
     write_keras(model, folder / "digits.keras")
     save_model(model, ModelManifest(origin="digits.keras", origin_sha256="0" * 64), folder / "model")

@@ -72,6 +72,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Varia
     return {manifest.recipe: manifest for manifest in manifests}, accuracy
 
 
+@pytest.mark.e2e
 def test_mixed_int8_recovers_the_loss_at_under_1_3_times_int8(converted: Any) -> None:
     manifests, accuracy = converted
     loss = accuracy["float32"] - accuracy["int8"]
@@ -80,6 +81,7 @@ def test_mixed_int8_recovers_the_loss_at_under_1_3_times_int8(converted: Any) ->
     assert manifests["mixed-int8"].size_bytes < 1.3 * manifests["int8"].size_bytes
 
 
+@pytest.mark.e2e
 def test_the_culprit_is_named_and_left_in_float(converted: Any) -> None:
     layers = converted[0]["mixed-int8"].sensitivity
     assert [layer.sqnr_db for layer in layers] == sorted(layer.sqnr_db for layer in layers)
@@ -91,6 +93,7 @@ def test_the_culprit_is_named_and_left_in_float(converted: Any) -> None:
     assert not any(layer.kept_float for layer in rest)
 
 
+@pytest.mark.e2e
 def test_ops_left_in_float_show_in_the_graph(converted: Any) -> None:
     graph = converted[0]["mixed-int8"].graph
     dtypes = {tuple(weight.shape): weight.dtype for weight in graph.weights if len(weight.shape) > 1}

@@ -23,7 +23,7 @@ from tests.zoo import tflite
 ALL, NOTHING, DEFAULT = frozenset({"names", "signatures", "metadata"}), frozenset(), frozenset({"signatures"})
 
 
-@pytest.mark.parametrize(("name", "saved"), [("ds_cnn", 0.25), ("mobilenet", 0.15)])
+@pytest.mark.parametrize(("name", "saved"), [("ds_cnn", 0.25), pytest.param("mobilenet", 0.15, marks=pytest.mark.e2e)])
 def test_int8_models_shrink_and_compute_the_same_everywhere(tmp_path: Path, name: str, saved: float) -> None:
     source = tflite(name, "int8")
     report = slim_file(source, tmp_path / "small.tflite")
@@ -39,7 +39,9 @@ def test_int8_models_shrink_and_compute_the_same_everywhere(tmp_path: Path, name
     }
 
 
-@pytest.mark.parametrize("name", ["ds_cnn", "mobilenet", "resnet", "dense"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.e2e) for name in ("ds_cnn", "mobilenet")), "resnet"]
+)
 @pytest.mark.parametrize("scheme", ["float32", "float16", "dynamic", "int16x8"])
 def test_no_scheme_grows_and_slimming_twice_changes_nothing(name: str, scheme: str) -> None:
     data = tflite(name, scheme).read_bytes()
@@ -94,15 +96,15 @@ def test_keeping_everything_still_saves_and_proves() -> None:
 
 
 def test_weights_stay_aligned_to_16_bytes() -> None:
-    data = slim(tflite("mobilenet", "int8").read_bytes())
+    data = slim(tflite("ds_cnn", "int8").read_bytes())
     start = np.frombuffer(data, np.uint8).ctypes.data
     buffers = parse_model(data, where="").buffers
-    assert len(buffers) > 20
+    assert len(buffers) > 10
     assert all((buffer.data.ctypes.data - start) % 16 == 0 for buffer in buffers if buffer.data is not None)
 
 
 def test_equal_weights_are_stored_once_and_nothing_unused_is_left() -> None:
-    model = parse_model(slim(tflite("mobilenet", "int8").read_bytes()), where="")
+    model = parse_model(slim(tflite("ds_cnn", "int8").read_bytes()), where="")
     contents = [b"" if buffer.data is None else buffer.data.tobytes() for buffer in model.buffers]
     assert len(set(contents)) == len(contents)
     assert contents[0] == b""
