@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from litemill.compress.layers import choose_layers
-from litemill.compress.qat import quantize, unsupported_layers
+from litemill.compress.qat import quantize
 from litemill.doctor.findings import Finding, LayerDiagnosis
 from litemill.errors import StepFailed
 from litemill.spec import RunSpec
@@ -19,7 +19,7 @@ def examine_layers(model: Any) -> list[LayerDiagnosis]:
     """Every layer, nested ones too, with the steps' default options."""
     prune, cluster = (_left_alone(model, options) for options in (PruneOptions(), ClusterOptions()))
     try:
-        qat: Mapping[str, str] | str = unsupported_layers(model)
+        qat: Mapping[str, str] | str = quantize(model, QatOptions(unsupported="float"), {})[1]
     except StepFailed as error:
         qat = str(error)
     rows = []
