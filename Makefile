@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint e2e bench bench-accuracy compile golden lock mlflow clean
+.PHONY: help setup demo test lint e2e images bench bench-accuracy compile golden lock mlflow clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: setup  ## does the benchmark tell equal from slower on this machine? (A/A
 
 bench-accuracy: setup  ## what the train-aware steps cost and bring on Fashion-MNIST (half an hour)
 	$(BIN)/python -m benchmarks.accuracy
+
+images:  ## build the images train and edge with docker or podman (BASE_IMAGE, PREFIX, PLATFORM: see docs/images.md)
+	@docker/build.sh
 
 compile: setup  ## compile CONFIG to Kubeflow YAML in out/
 	$(BIN)/python -m pipelines compile $(CONFIG) -o $(OUT).yaml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,14 @@ from litemill.spec import RunSpec
 from pipelines.cluster_commands import register_cluster_commands
 
 NO_ADMISSIBLE_VARIANT = 3
+
+
+class Runner(StrEnum):
+    """Where the tasks of a local run are executed."""
+
+    SUBPROCESS = "subprocess"
+    CONTAINER = "container"
+
 
 app = typer.Typer(
     name="python -m pipelines",
@@ -44,6 +53,9 @@ def run_command(
     config: Config,
     out: Annotated[Path | None, typer.Option(help="folder for the results [default: out/<name>]")] = None,
     work: Annotated[Path, typer.Option(help="folder for intermediate artifacts, cache and logs")] = Path(".litemill"),
+    runner: Annotated[Runner, typer.Option(help="where tasks run: in this Python, or in the project's images")] = (
+        Runner.SUBPROCESS
+    ),
     cache: Annotated[bool, typer.Option(help="serve tasks whose inputs and code are unchanged from the cache")] = True,
 ) -> None:
     """Run the pipeline on this machine. Exit code 0: a variant met the budget; 3: none did."""
@@ -55,7 +67,7 @@ def run_command(
 
     # A console of its own: the run redirects what tasks print.
     progress = Progress(Console(file=sys.stdout, width=console.out.width))
-    results = run_locally(spec, out, work, cache=cache, tell=progress)
+    results = run_locally(spec, out, work, cache=cache, containers=runner == Runner.CONTAINER, tell=progress)
     console.out.print()
     console.out.print(results_table(results))
     told = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"

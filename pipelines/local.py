@@ -7,20 +7,24 @@ import shutil
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
 from kfp import dsl, local
 
+from components.images import EDGE, TRAIN
 from litemill.artifacts import read_manifest
 from litemill.errors import ConfigError, LitemillError
 from litemill.layout import RESULTS
 from litemill.results import Results
 from litemill.spec import RunSpec
 from pipelines.build import build_pipeline
+from pipelines.containers import container_runner
 from pipelines.fingerprint import fingerprint
 from pipelines.observe import TaskEvent, observed
+from pipelines.tasks import Dress
 
 CODE = "LITEMILL_CODE"
 """Task variable that carries the library's digest into Kubeflow's cache key."""
@@ -51,22 +55,47 @@ class RunLog:
 
 
 def run_locally(
-    spec: RunSpec, out: Path, work: Path, *, cache: bool = True, tell: Callable[[TaskEvent], None] = lambda event: None
+    spec: RunSpec,
+    out: Path,
+    work: Path,
+    *,
+    cache: bool = True,
+    containers: bool = False,
+    tell: Callable[[TaskEvent], None] = lambda event: None,
 ) -> Results:
-    """Run the pipeline of a config in subprocesses.
+    """Run the pipeline of a config in subprocesses or in containers.
 
     Args:
         spec: The run config.
         out: Folder for the results; those of an earlier run are replaced.
         work: Folder for what tasks pass on, the cache and the logs.
         cache: Whether tasks whose inputs and code are the same are served from earlier runs.
+        containers: Whether tasks run in the project's images instead of subprocesses.
         tell: Called when a task begins and ends.
 
     Raises:
         ConfigError: `out` holds something else than results.
-        LitemillError: A task failed; names it, its error and the log.
+        LitemillError: A task failed; names it, its error and the log. Or containers cannot be run here.
     """
     check_out(out)
+    with ExitStack() as stack:
+        runner, dress = local.SubprocessRunner(use_venv=False), with_code()
+        if containers:
+            inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and "://" not in uri]
+            used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
+            runner, dress = used.runner, with_code(used.versions)
+        return _run(spec, out, work, runner, dress, cache, tell)
+
+
+def _run(
+    spec: RunSpec,
+    out: Path,
+    work: Path,
+    runner: local.SubprocessRunner | local.DockerRunner,
+    dress: Dress,
+    cache: bool,
+    tell: Callable[[TaskEvent], None],
+) -> Results:
     logs = work / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     found: dict[str, Path] = {}
@@ -87,12 +116,12 @@ def run_locally(
         with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             local.init(
-                local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(work / "pipeline"),
+                runner,
+                pipeline_root=str((work / "pipeline").absolute()),
                 enable_caching=cache,
                 cache_root=str(work / "cache"),
             )
-            pipeline = build_pipeline(spec, dress=_with_code)
+            pipeline = build_pipeline(spec, dress=dress)
             with observed(watch):
                 try:
                     pipeline()
@@ -126,5 +155,12 @@ def deliver(results: Path, out: Path) -> Results:
     return read_manifest(out / RESULTS, Results)
 
 
-def _with_code(component: str, task: dsl.PipelineTask) -> None:
-    task.set_env_variable(CODE, fingerprint(component.replace("-", "_")))
+def with_code(images: Mapping[str, str] | None = None) -> Dress:
+    """The dress that puts what a task runs where the cache key sees it: the library's code, and its image's id."""
+
+    def dress(component: str, task: dsl.PipelineTask) -> None:
+        code = fingerprint(component.replace("-", "_"))
+        image = (images or {}).get(task.container_spec.image, "")
+        task.set_env_variable(CODE, f"{code} {image}".strip())
+
+    return dress

@@ -1,0 +1,49 @@
+# The light image: LiteRT, device tools, MLflow's client and storage, no TensorFlow. Built for amd64 and arm64.
+# It runs every task but the train-aware steps and the conversions.
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS base
+ENV PATH=/opt/litemill/bin:$PATH PYTHONUNBUFFERED=1
+
+# The dependencies alone, so that this layer changes only with the lock. What is needed to build stays here.
+FROM base AS dependencies
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+# Some packages have no wheel for arm64.
+RUN [ "$(uname -m)" = x86_64 ] || { apt-get update && apt-get install --yes --no-install-recommends g++ python3-dev; }
+WORKDIR /build
+COPY requirements.lock setup.py ./
+COPY litemill/__init__.py litemill/
+RUN touch README.md && python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet --no-cache-dir "$(grep '^uv==' requirements.lock)" \
+ && python3 -m venv --without-pip /opt/litemill \
+ && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/litemill/bin/python \
+      --constraint requirements.lock ".[devices]" kfp \
+ && /opt/uv/bin/uv pip uninstall --quiet --python /opt/litemill/bin/python litemill \
+ && cd /opt/litemill/lib/python3*/site-packages && find numpy scipy sklearn -type d -name tests -prune -exec rm -rf {} +
+
+FROM dependencies AS library
+COPY pyproject.toml README.md ./
+COPY litemill litemill
+RUN /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --no-deps --python /opt/litemill/bin/python \
+      --prefix /opt/library .
+
+FROM base
+# On amd64 adbutils brings an adb of its own.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends openssh-client $([ "$(uname -m)" = x86_64 ] || echo adb) \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=dependencies /opt/litemill /opt/litemill
+COPY --from=library /opt/library /opt/litemill
+# A numeric user, so that Kubernetes can check runAsNonRoot; all that is written goes to /tmp, so the root can be read-only.
+RUN groupadd --gid 10001 litemill && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home litemill
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MLFLOW_DISABLE_TELEMETRY=true
+USER 10001:10001
+WORKDIR /tmp
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="litemill-edge" \
+      org.opencontainers.image.description="Evaluates and benchmarks .tflite files, tracks and reports them" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENTRYPOINT ["litemill"]
+CMD ["--help"]

@@ -1,0 +1,33 @@
+# MLflow's server with the drivers for PostgreSQL and Google Cloud Storage. Used by compose.yaml and kubernetes/.
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS base
+ENV PATH=/opt/mlflow/bin:$PATH PYTHONUNBUFFERED=1
+
+FROM base AS dependencies
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+ARG PSYCOPG2=psycopg2-binary==2.9.13
+WORKDIR /build
+COPY requirements.lock ./
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet --no-cache-dir "$(grep '^uv==' requirements.lock)" \
+ && python3 -m venv --without-pip /opt/mlflow \
+ && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/mlflow/bin/python \
+      --constraint requirements.lock mlflow google-cloud-storage "$PSYCOPG2"
+
+FROM base
+COPY --from=dependencies /opt/mlflow /opt/mlflow
+RUN groupadd --gid 10001 mlflow && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home mlflow \
+ && mkdir /artifacts && chown 10001:10001 /artifacts
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MLFLOW_DISABLE_TELEMETRY=true
+USER 10001:10001
+WORKDIR /tmp
+VOLUME /artifacts
+EXPOSE 5000
+LABEL org.opencontainers.image.title="litemill-mlflow" \
+      org.opencontainers.image.description="MLflow server with PostgreSQL and Google Cloud Storage drivers" \
+      org.opencontainers.image.licenses="Apache-2.0"
+HEALTHCHECK --interval=15s --timeout=5s --start-period=90s --retries=5 \
+  CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
+# MLFLOW_BACKEND_STORE_URI says where runs go, MLFLOW_SERVER_ALLOWED_HOSTS by which names the server may be called.
+ENTRYPOINT ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--artifacts-destination"]
+CMD ["/artifacts"]

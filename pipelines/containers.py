@@ -1,0 +1,253 @@
+"""Run the tasks of `kfp.local` in the project's images, on docker or podman.
+
+`kfp.local`'s own way to start a container reads the exit code of one that removes itself, and so takes failures for
+successes; it also inherits no environment and sees nothing but the pipeline root. `container_runner` replaces it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from kfp import local
+from kfp.local import docker_task_handler
+
+from litemill.errors import LitemillError
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from docker import DockerClient
+
+DOCKER_HOST = "DOCKER_HOST"
+TRACKING_URI, SQLITE = "MLFLOW_TRACKING_URI", "sqlite:///"
+PASSED = ("MLFLOW_", "LITEMILL_", "STORAGE_EMULATOR_HOST", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "TF_CPP_")
+"""Prefixes of the variables that a task inherits from this process."""
+FILES = ("GOOGLE_APPLICATION_CREDENTIALS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+"""Variables that name a file: passed on, and the file mounted."""
+LABEL = "litemill.run"
+
+
+@contextmanager
+def container_runner(images: Iterable[str], writable: Path, inputs: Iterable[Path] = ()) -> Iterator[Containers]:
+    """Have `kfp.local` run tasks in containers inside the block; whatever still runs at its end is removed.
+
+    Tasks run as the calling user on a read-only root with a temporary `/tmp`, without capabilities, on the host's
+    network (a tracking server on localhost is reached), in the current folder.
+
+    Args:
+        images: The images that the tasks name.
+        writable: Folder that tasks write to, besides the pipeline root.
+        inputs: Local files and folders that tasks read.
+
+    Raises:
+        LitemillError: No docker or podman answers, or an image is missing.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_reachable())
+        containers = Containers(images, _volumes(writable, inputs))
+        stack.callback(containers.close)
+        stack.enter_context(patch.object(docker_task_handler, "run_docker_container", containers.run))
+        stack.enter_context(_terminable())
+        yield containers
+
+
+class Containers:
+    """The containers of a run.
+
+    Attributes:
+        runner: For `kfp.local.init`.
+        versions: The id of each image: what a cache key needs beside the name.
+    """
+
+    def __init__(self, images: Iterable[str], volumes: dict[str, dict[str, str]]) -> None:
+        import docker
+
+        self.runner = local.DockerRunner()
+        self.client: DockerClient = docker.from_env(timeout=600)
+        self.versions = {image: _image_id(self.client, image) for image in images}
+        self.environment = _environment()
+        self.volumes = volumes
+        self.user = _user(self.client)
+        self.running: list[Container] = []
+
+    def run(
+        self,
+        client: DockerClient,
+        image: str,
+        command: list[str],
+        volumes: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> int:
+        """Run one task to its end, print what it says, and return its exit code. Stands in for kfp's function."""
+        container = self.client.containers.create(
+            image,
+            entrypoint=command[:1],
+            command=command[1:],
+            environment=self.environment | dict(environment or {}),
+            volumes=self.volumes | dict(volumes),
+            working_dir=str(Path.cwd()),
+            user=self.user,
+            network_mode="host",
+            read_only=True,
+            tmpfs={"/tmp": "rw,exec,mode=1777"},  # noqa: S108  (the task's own)
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            labels={LABEL: str(os.getpid())},
+            **options,
+        )
+        self.running.append(container)
+        try:
+            container.start()
+            for line in container.logs(stream=True, follow=True):
+                print(line.decode(errors="replace"), end="")  # noqa: T201  (kfp's way: the run redirects it to its log)
+            return int(container.wait()["StatusCode"])
+        finally:
+            self._remove(container)
+
+    def _remove(self, container: Container) -> None:
+        from docker.errors import NotFound
+
+        with suppress(NotFound):
+            container.remove(force=True)
+        self.running.remove(container)
+
+    def close(self) -> None:
+        """Stop and remove what still runs."""
+        for container in list(self.running):
+            self._remove(container)
+        self.client.close()
+
+
+def _image_id(client: DockerClient, image: str) -> str:
+    from docker.errors import ImageNotFound
+
+    try:
+        return str(client.images.get(image).id)
+    except ImageNotFound:
+        raise LitemillError(
+            "there is no such image here", where=image, fix="Build it with `make images`, or pull it"
+        ) from None
+
+
+def _user(client: DockerClient) -> str:
+    """The calling user, so that what tasks leave is theirs; a rootless engine maps its root to them."""
+    rootless = any("rootless" in option for option in client.info().get("SecurityOptions") or [])
+    return "0:0" if rootless else f"{os.getuid()}:{os.getgid()}"
+
+
+def _environment() -> dict[str, str]:
+    """What a task gets to know of this process's environment."""
+    passed = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED)}
+    passed |= {name: os.environ[name] for name in FILES if Path(os.environ.get(name, "")).is_file()}
+    return passed | {"HOME": "/tmp"}  # noqa: S108  (the container's own)
+
+
+def _volumes(writable: Path, inputs: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """The current folder and the inputs to read, and where tasks write; all at the same path as here."""
+    here = Path.cwd()
+    named = [Path(os.environ[name]) for name in FILES if os.environ.get(name)]
+    read = [here, *(path.absolute() for path in (*inputs, *named) if path.exists())]
+    volumes = {str(path): {"bind": str(path), "mode": "ro"} for path in read}
+    return volumes | {str(path): {"bind": str(path), "mode": "rw"} for path in (writable.absolute(), *_local_store())}
+
+
+def _local_store() -> list[Path]:
+    """The folder of a tracking database in a file: runs and their artifacts are written there."""
+    uri = os.environ.get(TRACKING_URI, "").strip()
+    if uri and not uri.startswith(SQLITE):
+        return []
+    return [Path(uri.removeprefix(SQLITE)).absolute().parent] if uri else [Path.cwd()]
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """See to it that DOCKER_HOST, or its default, is a docker or podman service; one of podman is started at need.
+
+    Raises:
+        LitemillError: There is neither.
+    """
+    if os.environ.get(DOCKER_HOST) or Path("/var/run/docker.sock").exists():
+        _answers()
+        yield
+        return
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
+    for socket in (runtime / "podman/podman.sock", Path("/run/podman/podman.sock")):
+        if socket.exists():
+            with patch.dict(os.environ, {DOCKER_HOST: f"unix://{socket}"}):
+                _answers()
+                yield
+            return
+    with _podman_service() as address, patch.dict(os.environ, {DOCKER_HOST: address}):
+        yield
+
+
+def _answers() -> None:
+    from docker.errors import DockerException
+
+    import docker
+
+    try:
+        client = docker.from_env(timeout=20)
+        client.ping()
+        client.close()
+    except DockerException as error:
+        where = os.environ.get(DOCKER_HOST, "/var/run/docker.sock")
+        raise LitemillError(
+            f"no docker or podman answers: {error}", where=where, fix=f"Start it, or set {DOCKER_HOST}"
+        ) from None
+
+
+@contextmanager
+def _podman_service() -> Iterator[str]:
+    """Podman's API for the time of a run; yields its address."""
+    podman = shutil.which("podman")
+    if podman is None:
+        raise LitemillError(
+            "no docker or podman was found", where="--runner container", fix=f"Install one, or set {DOCKER_HOST}"
+        )
+    with tempfile.TemporaryDirectory(prefix="litemill-podman-") as folder:
+        socket, log = Path(folder) / "podman.sock", Path(folder) / "log"
+        with log.open("wb") as file:
+            service = subprocess.Popen(
+                [podman, "system", "service", "--time=0", f"unix://{socket}"],
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C is for us: the service is needed to remove the containers
+            )
+        try:
+            for _ in range(200):
+                if socket.exists() or service.poll() is not None:
+                    break
+                time.sleep(0.1)
+            if not socket.exists():
+                raise LitemillError(f"podman's service did not start: {log.read_text().strip()[-300:]}", where=podman)
+            yield f"unix://{socket}"
+        finally:
+            service.terminate()
+            service.wait(timeout=30)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM an exit that removes the containers, as Ctrl-C is."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
