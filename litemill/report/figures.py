@@ -230,6 +230,9 @@ def _staircase(front: Sequence[Point]) -> str:
 def _labelled(points: Sequence[Point]) -> list[Point]:
     """Write a name at each point where there is room for it; the winner and the front come first."""
     taken = [(point.x - 6, point.y - 6, point.x + 6, point.y + 6) for point in points]
+    front = sorted((point for point in points if point.front), key=lambda point: point.x)
+    ends = [*(point.x for point in front[1:]), WIDTH - RIGHT]
+    taken += [(point.x, point.y - 1, end, point.y + 1) for point, end in zip(front, ends, strict=False)]
     labels: dict[str, tuple[float, float, str, bool]] = {}
     for point in sorted(points, key=lambda item: (not item.winner, not item.front)):
         for x, y, anchor, leader in _places(point):
