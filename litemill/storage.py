@@ -136,7 +136,8 @@ def _told(uri: str) -> Iterator[None]:
         raise InputError(f"access refused ({error.code})", where=uri, fix=fix) from None
     except GoogleAuthError as error:
         fix = "Set GOOGLE_APPLICATION_CREDENTIALS or run gcloud auth application-default login"
-        raise InputError(f"no usable Google credentials: {error}", where=uri, fix=fix) from None
+        reason = str(error).rstrip(".")
+        raise InputError(f"no usable Google credentials: {reason}", where=uri, fix=fix) from None
     except (exceptions.GoogleAPICallError, exceptions.RetryError, OSError) as error:
         raise LitemillError(f"the storage service did not answer: {str(error).splitlines()[0]}", where=uri) from error
 
