@@ -17,7 +17,15 @@ import litemill
 
 LIBRARY = Path(litemill.__file__).parent
 
-VERSIONED = ("ai-edge-litert", "ethos-u-vela", "numpy", "scikit-learn", "tensorflow", "tensorflow-model-optimization")
+VERSIONED = (
+    "ai-edge-litert",
+    "ethos-u-vela",
+    "numpy",
+    "scikit-learn",
+    "tensorflow",
+    "tensorflow-model-optimization",
+    "tflite-micro",
+)
 """Installed packages that decide what comes out of a task."""
 
 
