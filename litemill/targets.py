@@ -42,6 +42,9 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "host": Kind("this machine: LiteRT in a process of its own", TIMED),
     "ssh": Kind("a device behind OpenSSH, by our Python runner", TIMED | {"python", "ssh_config", "emulated"}),
+    "adb": Kind(
+        "an Android device, by the user's benchmark_model", TIMED - {"seconds"} | {"benchmark_model", "emulated"}
+    ),
     "tflm": Kind("TensorFlow Lite for Microcontrollers: answers and arena, no latency", latency=False),
     **{
         f"ethos-u{size}": Kind(
@@ -52,11 +55,18 @@ KINDS: dict[str, Kind] = {
 }
 """Kinds of targets by the name or the scheme (`ssh` of `ssh://pi`) of the device."""
 
-REMOTE = {"ssh": "ssh://[user@]host[:port]"}
+REMOTE = {"ssh": "ssh://[user@]host[:port]", "adb": "adb://SERIAL"}
 """Kinds that are reached by an address, and its form."""
 EMULATED = frozenset({"npu:intel-cpu"})
 """Accelerators whose whole software path runs, on a CPU."""
-ACCELERATOR = re.compile(r"cpu|cpu-reference|gpu|npu:[a-z0-9_-]+|delegate:.+")
+ACCELERATORS = {
+    "adb": ("cpu, gpu, hexagon, nnapi[:<name>], delegate:<library>", r"cpu|gpu|hexagon|nnapi(:.+)?|delegate:.+"),
+    "": (
+        "cpu, cpu-reference, gpu, npu:<vendor>, delegate:<library>",
+        r"cpu|cpu-reference|gpu|npu:[a-z0-9_-]+|delegate:.+",
+    ),
+}
+"""What computes, by kind of target or for all others: for the reader, and as a pattern."""
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -70,6 +80,7 @@ class TargetSpec(BaseModel):
     accelerator: str = Field("cpu", description="cpu, cpu-reference, gpu, npu:<vendor> or delegate:<library>")
     threads: PositiveInt = Field(1, description="of one inference")
     seconds: PositiveFloat = Field(1.5, description="time spent on each variant, after warm-up")
+    benchmark_model: str = Field("", description="path of Google's benchmark_model, built for the device")
     python: str = Field("python3", description="interpreter on the device, with numpy and ai-edge-litert")
     ssh_config: str = Field("", description="file for ssh -F; empty for the user's own")
     emulated: bool = Field(False, description="the device is emulated: its times are shown, never ranked or gated")
@@ -86,9 +97,11 @@ class TargetSpec(BaseModel):
         for option in sorted(self.model_fields_set - {"name", "device"} - allowed):
             takes = ", ".join(sorted(allowed)) or "none"
             raise ValueError(f"target {self.name!r}: {self.kind} does not take {option!r} (it takes: {takes})")
-        if not ACCELERATOR.fullmatch(self.accelerator):
-            known = "cpu, cpu-reference, gpu, npu:<vendor>, delegate:<library>"
+        known, pattern = ACCELERATORS.get(self.kind, ACCELERATORS[""])
+        if not re.fullmatch(pattern, self.accelerator):
             raise ValueError(f"target {self.name!r}: unknown accelerator {self.accelerator!r}; known: {known}")
+        if self.kind == "adb" and not self.benchmark_model:
+            raise ValueError(f"target {self.name!r} needs benchmark_model: the binary's path, built for the device")
         if self.name != self.device and not NAME.fullmatch(self.name):
             raise ValueError(f"target name {self.name!r}: letters, digits, '.', '_' and '-' only")
         return self

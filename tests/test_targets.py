@@ -48,6 +48,14 @@ def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path:
         ({"device": "tflm", "threads": 2}, "target 'tflm': tflm does not take 'threads' (it takes: none)"),
         ({"device": "host", "accelerator": "tpu"}, "target 'host': unknown accelerator 'tpu'; known: cpu, "),
         ({"device": "host", "name": "a b"}, "target name 'a b': letters, digits, '.', '_' and '-' only"),
+        ("ssh://", "target 'ssh://': an address is ssh://[user@]host[:port]"),
+        ("ssh://-oProxyCommand=x", "target 'ssh://-oProxyCommand=x': an address is ssh://[user@]host[:port]"),
+        ("host://pi", "target 'host://pi': host takes no address"),
+        ("adb://R58M", "target 'adb://R58M' needs benchmark_model: the binary's path, built for the device"),
+        (
+            {"device": "adb://R58M", "benchmark_model": "b", "accelerator": "npu:x"},
+            "unknown accelerator 'npu:x'; known: ",
+        ),
         (["host"], "a target is a name or a mapping, not ['host']"),
     ],
 )

@@ -20,15 +20,12 @@ from litemill.benchmark.python_runner import (
     read_outputs,
     reference_outputs,
 )
-from litemill.benchmark.session import Subject, failed
+from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import Samples, compare, percentile, percentiles, ratio_of_medians
 from litemill.benchmark.transport import LocalTransport, Transport
 from litemill.errors import StepFailed
 from litemill.evidence import Measurement, Parity
 from litemill.targets import TargetSpec
-
-ACCELERATOR_TOLERANCE = 0.02
-"""Of the outputs' spread, on a GPU or an NPU: they compute in half precision."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from litemill.benchmark.android import AndroidTarget
 from litemill.benchmark.ethos import EthosTarget
 from litemill.benchmark.litert import LiteRtTarget
 from litemill.benchmark.session import Target
@@ -14,6 +15,7 @@ from litemill.targets import TargetSpec
 TARGETS: dict[str, Callable[[TargetSpec], Target]] = {
     "host": LiteRtTarget,
     "ssh": lambda spec: LiteRtTarget(spec, SshTransport(spec)),
+    "adb": AndroidTarget,
     "tflm": TflmTarget,
     "ethos": EthosTarget,
 }

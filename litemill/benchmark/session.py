@@ -18,6 +18,8 @@ FLOAT_TOLERANCE = 1e-3
 """Of the outputs' spread: float kernels differ between machines in the order of their sums."""
 QUANTIZED_TOLERANCE = 0.05
 """Of the outputs' spread: rounding differs by a step here and there, and a step is up to 1/256 of the range."""
+ACCELERATOR_TOLERANCE = 0.02
+"""Of the outputs' spread, on a GPU or an NPU: they compute in half precision."""
 
 
 @dataclass(frozen=True)
