@@ -68,7 +68,7 @@ def choose_layers(model: Any, options: LayerOptions, unfit: Mapping[str, str] | 
         StepFailed: A pattern fits no layer, or no layer is left.
     """
     layers = list(weighted_layers(model))
-    _check_patterns([*options.include, *options.exclude], layers)
+    check_patterns([*options.include, *options.exclude], layers)
     choice = Choice()
     for layer in layers:
         reason = _why_not(layer, layers, options, unfit or {})
@@ -106,7 +106,12 @@ def fits(layer: Any, patterns: Sequence[str]) -> bool:
     return named_by(patterns, layer.name, type(layer).__name__)
 
 
-def _check_patterns(patterns: Sequence[str], layers: Sequence[Any]) -> None:
+def check_patterns(patterns: Sequence[str], layers: Sequence[Any]) -> None:
+    """Refuse a pattern that fits nothing: most likely a misspelt name.
+
+    Raises:
+        StepFailed: With the nearest name or type there is.
+    """
     for pattern in patterns:
         if not any(fits(layer, [pattern]) for layer in layers):
             known = sorted({name for layer in layers for name in (layer.name, type(layer).__name__)})

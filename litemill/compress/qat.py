@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from litemill.compress.layers import copy_model, fits
+from litemill.compress.layers import check_patterns, copy_model, fits
 from litemill.compress.preserve import clusters_of, make_scheme
 from litemill.compress.ranges import calibrate_ranges
 from litemill.compress.step import Done, Work, run_step
@@ -73,6 +73,7 @@ def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> tupl
         StepFailed: A layer cannot be quantized and may not stay float.
     """
     _check_form(model)
+    check_patterns(options.exclude, model.layers)
     excluded = {layer.name: "excluded" for layer in model.layers if fits(layer, options.exclude)}
     refused: dict[str, str] = {}
     while True:

@@ -13,6 +13,7 @@ from litemill.artifacts import read_manifest
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.compress.qat import quantize
 from litemill.data import Splits, prepare_data
+from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
 from litemill.layout import KERAS_MODEL, MODEL
 from litemill.models import load_model, save_model
@@ -160,6 +161,13 @@ def test_an_unknown_layer_is_no_obstacle_to_pruning_and_named_by_qat(digits_data
     assert taken.status == "ok"
     assert set(taken.steps[0].measured["float_layers"]) == {"scaling", "bend"}
     assert len(taken.steps[0].warnings) == 2
+
+
+def test_a_layer_to_exclude_from_qat_must_exist() -> None:
+    with pytest.raises(StepFailed, match=r"no layer is named 'frist' or of that type; did you mean 'first'\?"):
+        quantize(with_layers(), QatOptions(exclude=["frist"]), {})
+    _, floats = quantize(with_layers(), QatOptions(exclude=["Global*"]), {})
+    assert list(floats.values()) == ["excluded"]
 
 
 def test_nested_models_are_pruned_and_refused_by_qat(digits_dataset: Path, tmp_path: Path) -> None:
