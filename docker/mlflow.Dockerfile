@@ -6,13 +6,14 @@ ENV PATH=/opt/mlflow/bin:$PATH PYTHONUNBUFFERED=1
 
 FROM base AS dependencies
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
-ARG PSYCOPG2=psycopg2-binary==2.9.13
+# SQLAlchemy 2.1 takes psycopg 3 for postgresql:// addresses.
+ARG PSYCOPG=psycopg[binary]==3.3.9
 WORKDIR /build
 COPY requirements.lock ./
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet --no-cache-dir "$(grep '^uv==' requirements.lock)" \
  && python3 -m venv --without-pip /opt/mlflow \
  && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/mlflow/bin/python \
-      --constraint requirements.lock mlflow google-cloud-storage "$PSYCOPG2"
+      --constraint requirements.lock mlflow google-cloud-storage "$PSYCOPG"
 
 FROM base
 COPY --from=dependencies /opt/mlflow /opt/mlflow
