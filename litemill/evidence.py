@@ -118,6 +118,17 @@ class LayerProof(BaseModel):
     pattern_breaks: int | None = Field(None, description="groups that break the N:M pattern, where one was asked for")
 
 
+class Delegation(BaseModel):
+    """Which ops an accelerator takes, and why not the others."""
+
+    kind: str = Field(description="observed on this host, or predicted by rules")
+    source: str = Field(description="what says so")
+    ops_fraction: float
+    macs_fraction: float | None = None
+    partitions: int | None = Field(None, description="pieces the graph is cut into")
+    left: dict[str, str] = Field(default_factory=dict, description="position and type of an op left out, and why")
+
+
 class GraphReport(BaseModel):
     """What the flatbuffer holds."""
 
@@ -127,6 +138,15 @@ class GraphReport(BaseModel):
     outputs: list[TensorInfo]
     weights: list[WeightInfo] = Field(default_factory=list)
     sparsity: float = Field(description="fraction of zeros over all weights of two or more dimensions")
+    ops_before: dict[str, int] = Field(
+        default_factory=dict, description="ops by type of the frozen TensorFlow graph, before fusion; ours only"
+    )
+    macs: int = Field(0, description="multiply-accumulates of one inference")
+    macs_by_op: dict[str, int] = Field(default_factory=dict)
+    conversions: int = Field(0, description="QUANTIZE and DEQUANTIZE ops on activations left over")
+    float_ops: dict[str, int] = Field(default_factory=dict, description="ops that write a float tensor, by type")
+    sections: dict[str, int] = Field(default_factory=dict, description="bytes by section of the file, as converted")
+    delegation: dict[str, Delegation] = Field(default_factory=dict, description="by accelerator")
 
 
 class LayerSensitivity(BaseModel):

@@ -96,6 +96,11 @@ def tflite(name: str, scheme: str) -> Path:
     np.save(calibration, np.random.default_rng(1).random((8, *shape[1:]), np.float32))
     out = path.parent / f"{scheme}.tflite"
     job = {"name": name, "scheme": scheme, "options": {}, "saved_model": str(path), "input_shape": shape, "seed": 0}
-    files = {"static_model": path.parent / "static", "calibration": calibration, "out": out}
+    files = {
+        "static_model": path.parent / "static",
+        "calibration": calibration,
+        "out": out,
+        "findings": path.parent / "findings.json",
+    }
     worker.convert({**job, **{key: str(value) for key, value in files.items()}})
     return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
+from litemill.convert.findings import Findings
 from litemill.convert.proof import prove
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import DatasetManifest, LayerSensitivity, ModelManifest, VariantManifest
+from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files
 from litemill.flatbuffer.slim import DEFAULT_KEEP
 from litemill.isolation import Job, Outcome, run_isolated
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 TIME_LIMIT = 900.0
 """Seconds that one conversion may take, TensorFlow's import included."""
 
-SENSITIVITY = ".sensitivity.json"
+FINDINGS = ".findings.json"
 STATIC = ".static"
 """Where the worker keeps the copy of the SavedModel that has batch 1."""
 TOOLS = ("litemill", "tensorflow", "tf-keras", "ai-edge-litert", "numpy")
@@ -178,7 +178,7 @@ def _job(
         "calibration": str((dataset / "calibration" / X).resolve()) if dataset and calibrated else "",
         "seed": manifest.seed,
         "out": str(work / name / TFLITE),
-        "sensitivity": str(work / name / SENSITIVITY),
+        "findings": str(work / name / FINDINGS),
     }
     return job
 
@@ -197,13 +197,15 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
     manifest.seconds = outcome.seconds
     if outcome.reason:
         manifest.status, manifest.reason = "failed", outcome.reason.replace(str(path), path.name)
-        path.unlink(missing_ok=True)
+        for leftover in path.parent.iterdir():
+            leftover.unlink()
         return
-    measured = path.with_name(SENSITIVITY)
-    if measured.exists():
-        manifest.sensitivity = [LayerSensitivity.model_validate(item) for item in json.loads(measured.read_text())]
-        measured.unlink()
+    findings = read_manifest(path.with_name(FINDINGS), Findings)
+    path.with_name(FINDINGS).unlink()
+    manifest.sensitivity = findings.sensitivity
     manifest.graph = read_graph(path)
+    manifest.graph.ops_before = findings.ops_before
+    manifest.graph.delegation["xnnpack"] = findings.xnnpack
     manifest.canonical_sha256 = canonical_digest(path.read_bytes())
     _measure(manifest, path)
     manifest.proof, broken = prove(path, manifest.train_steps)

@@ -1,29 +1,33 @@
 """The process that imports TensorFlow: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
-(the split's `x.npy`, or empty), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `sensitivity` (the JSON
-file for what was measured layer by layer, if anything).
+(the split's `x.npy`, or empty), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON
+file for what only this process can find out).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from litemill.artifacts import write_manifest
 from litemill.convert.batch import SIGNATURE, free_reshapes
 from litemill.convert.checks import check_calibration, check_outputs, check_variant
+from litemill.convert.findings import Findings
 from litemill.errors import StepFailed
 from litemill.evaluate.runner import Runner
+from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.isolation import Job, serve
 from litemill.models.backend import tensorflow
 from litemill.steps import CALIBRATED, Step
 
 CHECKED_SAMPLES = 64
+BOOKKEEPING = ("Const", "Placeholder", "Identity", "NoOp")
 log = logging.getLogger(__name__)
 
 
@@ -47,14 +51,25 @@ def convert(job: Job) -> None:
         _fix_batch(Path(job["saved_model"]), static)
     found = CONVERSIONS[step.name](static, step.parsed(), samples)
     out.write_bytes(found.data)
-    if found.sensitivity:
-        lines = [layer.model_dump(mode="json") for layer in found.sensitivity]
-        Path(job["sensitivity"]).write_text(json.dumps(lines))
     if not _follows_batch(out):
         _free_batch(out, job["name"])
     check_variant(out, step, samples if len(samples) else None)
     if len(samples):
         _check_response(out, np.asarray(samples[:CHECKED_SAMPLES], np.float32), static, job["name"])
+    write_manifest(
+        Path(job["findings"]),
+        Findings(sensitivity=found.sensitivity, ops_before=_frozen_ops(static), xnnpack=ask_xnnpack(out)),
+    )
+
+
+def _frozen_ops(saved_model: Path) -> dict[str, int]:
+    """Ops by type of the frozen graph, without constants, placeholders and identities: what fusion starts from."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model = tensorflow().saved_model.load(str(saved_model))
+    frozen = convert_variables_to_constants_v2(model.signatures[SIGNATURE])
+    counts = Counter(node.op for node in frozen.graph.as_graph_def().node if node.op not in BOOKKEEPING)
+    return dict(counts.most_common())
 
 
 def _seed(seed: int) -> None:

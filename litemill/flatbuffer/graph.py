@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from litemill.evidence import GraphReport, TensorInfo, WeightInfo
+from litemill.flatbuffer.delegation import predict_delegation
+from litemill.flatbuffer.macs import op_macs
 from litemill.flatbuffer.reader import (
     ACTIVATION_NAMES,
     DTYPE_NAMES,
@@ -16,10 +18,13 @@ from litemill.flatbuffer.reader import (
     elements,
     ints,
     op_name,
-    read_model,
+    parse_model,
+    read_bytes,
     text,
 )
+from litemill.flatbuffer.sections import measure_sections
 
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 FLOATS = ("float16", "float32", "float64")
 NO_ACTIVATION = "NONE"
 
@@ -36,7 +41,9 @@ def read_graph(path: Path) -> GraphReport:
     Raises:
         InputError: The file is missing, is no `.tflite` or is damaged.
     """
-    return report(read_model(path))
+    data = read_bytes(path)
+    found = report(parse_model(data, where=str(path)))
+    return found.model_copy(update={"sections": measure_sections(data)})
 
 
 def report(model: Any) -> GraphReport:
@@ -45,6 +52,9 @@ def report(model: Any) -> GraphReport:
     fused = (getattr(op.builtinOptions, "fusedActivationFunction", 0) for _, op in ops)
     activations = Counter(ACTIVATION_NAMES.get(code, str(code)) for code in fused)
     del activations[NO_ACTIVATION]
+    macs: Counter[str] = Counter()
+    for graph, op in ops:
+        macs[op_name(model, op)] += op_macs(model, graph, op)
     main = model.subgraphs[0]
     found = weights(model)
     return GraphReport(
@@ -54,7 +64,24 @@ def report(model: Any) -> GraphReport:
         outputs=[tensor_info(main.tensors[index]) for index in ints(main.outputs)],
         weights=found,
         sparsity=overall_sparsity(found),
+        macs=sum(macs.values()),
+        macs_by_op={name: count for name, count in macs.most_common() if count},
+        conversions=_conversions(model, ops),
+        float_ops=dict(Counter(op_name(model, op) for graph, op in ops if _writes_float(graph, op)).most_common()),
+        delegation=predict_delegation(model),
     )
+
+
+def _conversions(model: Any, ops: list[tuple[Any, Any]]) -> int:
+    """QUANTIZE and DEQUANTIZE ops, but for those that unpack a constant."""
+    return sum(
+        op_name(model, op) in CONVERSIONS and constant(model, graph.tensors[ints(op.inputs)[0]]) is None
+        for graph, op in ops
+    )
+
+
+def _writes_float(graph: Any, op: Any) -> bool:
+    return any(DTYPE_NAMES.get(graph.tensors[index].type) in FLOATS for index in ints(op.outputs))
 
 
 def tensor_info(tensor: Any) -> TensorInfo:

@@ -49,11 +49,19 @@ def read_model(path: Path) -> Any:
     Raises:
         InputError: The file is missing, is no `.tflite` or is damaged.
     """
+    return parse_model(read_bytes(path), where=str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read ({error.strerror})", where=str(path)) from None
-    return parse_model(data, where=str(path))
 
 
 def parse_model(data: bytes | bytearray, *, where: str) -> Any:

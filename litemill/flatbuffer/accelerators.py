@@ -1,0 +1,122 @@
+"""What accelerators take, as data: op types, dtypes and shape limits, each with its source.
+
+A prediction, not a promise: drivers differ, and a compiler may refuse a single shape. Measure on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONVOLUTIONAL = frozenset(
+    [
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONCATENATION",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "LOGISTIC",
+        "MAXIMUM",
+        "MAX_POOL_2D",
+        "MEAN",
+        "MINIMUM",
+        "MUL",
+        "PAD",
+        "PRELU",
+        "RELU",
+        "RELU6",
+        "RESHAPE",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "SLICE",
+        "SOFTMAX",
+        "SPLIT",
+        "STRIDED_SLICE",
+        "SUB",
+        "TANH",
+        "TRANSPOSE",
+        "TRANSPOSE_CONV",
+    ]
+)
+"""What all of them take."""
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Rules for one accelerator.
+
+    Attributes:
+        ops: Op types it has.
+        dtypes: Of the tensors an op reads and writes; scalars are not looked at.
+        source: Where the rules come from.
+        max_rank: Most dimensions of a tensor.
+        static: Whether every dimension must be fixed.
+    """
+
+    ops: frozenset[str]
+    dtypes: frozenset[str]
+    source: str
+    max_rank: int = 4
+    static: bool = True
+
+
+ACCELERATORS = {
+    "gpu": Accelerator(
+        ops=CONVOLUTIONAL
+        | frozenset(["DEQUANTIZE", "ELU", "EXP", "HARD_SWISH", "LEAKY_RELU", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE"]),
+        dtypes=frozenset({"float16", "float32", "int8", "uint8", "int32"}),
+        source="LiteRT documentation, GPU delegate: supported ops",
+        static=False,
+    ),
+    "edgetpu": Accelerator(
+        ops=CONVOLUTIONAL
+        | frozenset(
+            [
+                "EXPAND_DIMS",
+                "L2_NORMALIZATION",
+                "PACK",
+                "QUANTIZE",
+                "REDUCE_MAX",
+                "REDUCE_MIN",
+                "RELU_N1_TO_1",
+                "RSQRT",
+                "SPACE_TO_DEPTH",
+                "SQUEEZE",
+                "SQUARED_DIFFERENCE",
+                "SUM",
+                "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            ]
+        ),
+        dtypes=frozenset({"int8", "uint8", "int32"}),
+        source="Coral documentation, TensorFlow models on the Edge TPU: supported operations",
+    ),
+    "ethos-u": Accelerator(
+        ops=CONVOLUTIONAL
+        | frozenset(
+            [
+                "ABS",
+                "ARG_MAX",
+                "BATCH_MATMUL",
+                "EXP",
+                "EXPAND_DIMS",
+                "HARD_SWISH",
+                "LEAKY_RELU",
+                "MIRROR_PAD",
+                "PACK",
+                "PADV2",
+                "QUANTIZE",
+                "RELU_0_TO_1",
+                "RELU_N1_TO_1",
+                "RSQRT",
+                "SPLIT_V",
+                "SQUARED_DIFFERENCE",
+                "SQUEEZE",
+                "UNIDIRECTIONAL_SEQUENCE_LSTM",
+                "UNPACK",
+            ]
+        ),
+        dtypes=frozenset({"int8", "int16", "int32", "int64", "uint8"}),
+        source="Vela 5.2, SUPPORTED_OPS.md",
+    ),
+}
+"""Rules by accelerator."""

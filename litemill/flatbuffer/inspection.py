@@ -1,0 +1,80 @@
+"""Everything that can be told of a `.tflite`, ours or not, and what differs between two."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from litemill.errors import InputError
+from litemill.evidence import Evidence, GraphReport
+from litemill.flatbuffer.delegation import ask_xnnpack
+from litemill.flatbuffer.graph import read_graph
+from litemill.flatbuffer.reader import read_bytes
+from litemill.flatbuffer.sizes import measure_sizes
+from litemill.flatbuffer.slim import canonical_digest
+
+
+class Inspection(Evidence):
+    """What `litemill inspect` tells of a file."""
+
+    file: str
+    sha256: str
+    canonical_sha256: str
+    size_bytes: int
+    gzip_bytes: int
+    zstd_bytes: int
+    graph: GraphReport
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Read a `.tflite`, and ask LiteRT what XNNPACK takes of it on this host.
+
+    Raises:
+        InputError: The file is missing, is no `.tflite`, is damaged, or LiteRT cannot open it.
+    """
+    data, graph, sizes = read_bytes(path), read_graph(path), measure_sizes(path)
+    try:
+        graph.delegation["xnnpack"] = ask_xnnpack(path)
+    except (RuntimeError, ValueError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"LiteRT cannot open it: {first}", where=str(path)) from None
+    return Inspection(
+        file=str(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        canonical_sha256=canonical_digest(data),
+        size_bytes=sizes.raw,
+        gzip_bytes=sizes.gzip,
+        zstd_bytes=sizes.zstd,
+        graph=graph,
+    )
+
+
+def differences(first: Inspection, second: Inspection) -> dict[str, tuple[Any, Any]]:
+    """What differs between two files, by name; empty where they compute and hold the same.
+
+    Returns:
+        A pair of values for each size, count of ops, input, output, section and weight (by its place in the file)
+        that is not equal.
+    """
+    left, right = _facts(first), _facts(second)
+    return {
+        name: (left.get(name, "-"), right.get(name, "-"))
+        for name in [*left, *(name for name in right if name not in left)]
+        if left.get(name) != right.get(name)
+    }
+
+
+def _facts(found: Inspection) -> dict[str, Any]:
+    graph = found.graph
+    facts: dict[str, Any] = {"computes (canonical sha256)": found.canonical_sha256[:16]}
+    facts |= {"bytes": found.size_bytes, "gzip": found.gzip_bytes, "zstd": found.zstd_bytes, "macs": graph.macs}
+    facts |= {f"op {name}": count for name, count in graph.ops.items()}
+    facts |= {f"fused {name}": count for name, count in graph.fused_activations.items()}
+    facts |= {f"bytes of {name}": size for name, size in graph.sections.items()}
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        facts |= {f"{kind} {at}": f"{tensor.dtype}{tensor.shape}" for at, tensor in enumerate(tensors)}
+    for at, weight in enumerate(graph.weights):
+        shown = f"{weight.dtype}{weight.shape} {weight.sparsity:.1%} zeros, {weight.distinct} distinct"
+        facts[f"weight {at} ({weight.op})"] = shown
+    return facts
