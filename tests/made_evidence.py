@@ -13,6 +13,7 @@ from litemill.evidence import (
     Estimate,
     Evaluation,
     GraphReport,
+    LayerProof,
     Measurement,
     StepRecord,
     TensorInfo,
@@ -106,6 +107,7 @@ def _variant(made: Made) -> VariantManifest:
             "gzip_bytes": made.gzip,
             "zstd_bytes": made.gzip - 900,
             "graph": _graph(made),
+            "proof": _proof(made),
             "seconds": 2.5,
         }
     )
@@ -113,6 +115,21 @@ def _variant(made: Made) -> VariantManifest:
 
 def _options(step: str) -> dict[str, float]:
     return {"prune": {"sparsity": 0.5}, "cluster": {"clusters": 16.0}}.get(step, {})
+
+
+def _proof(made: Made) -> list[LayerProof]:
+    if "prune" not in made.steps:
+        return []
+    proved = LayerProof(
+        layer="block1_conv",
+        tensor="conv2d/kernel",
+        shape=[16, 3, 3, 16],
+        dtype="int8",
+        sparsity=made.sparsity,
+        distinct=79,
+        distinct_in_channel=15,
+    )
+    return [proved, proved.model_copy(update={"layer": "block2_conv", "pattern_breaks": 0})]
 
 
 def _graph(made: Made) -> GraphReport:

@@ -102,6 +102,16 @@ def test_every_row_of_a_table_has_its_head_s_columns(page: str) -> None:
     assert {row.count("<td") for row in body.split("</tr>")[:-1]} == {leaves}
 
 
+def test_what_a_step_promised_is_shown_as_read_back(page: str) -> None:
+    tables = re.findall(r"read back from the file</h3>.*?</table>", page, re.DOTALL)
+
+    assert len(tables) == sum("prune" in made.steps for made in FASHION)
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in tables[0].split("</tr>")[1:-1]]
+    assert rows[0] == ["block1_conv", "16 × 3 × 3 × 16", "int8", "50 %", "79", "15", "–"]
+    assert rows[1][0] == "block2_conv"
+    assert rows[1][-1] == "0"
+
+
 def test_what_came_in_cannot_run_in_the_page_or_break_the_table(tmp_path: Path) -> None:
     hostile = Made("qat-int8", ("qat", "int8"), reason="layer '<script>alert(1)</script>' | \"quoted\"\nsecond line")
     results, folder = run_folder(tmp_path, (FASHION[3], hostile))
