@@ -21,6 +21,7 @@ setup(
     package_data={"litemill": ["py.typed", "report/templates/*"]},
     install_requires=[
         "ai-edge-litert>=2.3",
+        "filelock",
         "alembic",  # with sqlalchemy: MLflow's store in a sqlite file, which mlflow-skinny leaves out
         "google-cloud-storage>=3",
         "google-crc32c",
@@ -47,7 +48,7 @@ setup(
             "litert-quantizer>=0.11",
         ],
         "pipelines": ["kfp>=2.17,<2.18", "kfp-kubernetes>=2.17,<2.18", "mlflow>=3.17", "croniter", "grimp", "tenacity"],
-        "devices": ["adbutils", "ethos-u-vela", "filelock", 'tflite-micro; platform_machine == "x86_64"'],
+        "devices": ["adbutils", "ethos-u-vela", 'tflite-micro; platform_machine == "x86_64"'],
         "dev": ["hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"],
     },
     entry_points={"console_scripts": ["litemill = litemill.cli:main"]},
