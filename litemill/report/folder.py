@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def provenance(evidence: Iterable[VariantEvidence]) -> dict[str, dict[str, str]]
         for name, version in variant.versions.items():
             _note(facts["Versions"], name, version)
         for target, measurement in entry.measurements.items():
-            for name, value in _flat(measurement.device):
+            for name, value in flat_facts(measurement.device):
                 _note(facts.setdefault(f"Target {target}", {}), name, value)
     told = {title: {name: ", ".join(values) for name, values in group.items()} for title, group in facts.items()}
     return {title: group for title, group in told.items() if group}
@@ -67,9 +67,12 @@ def _note(group: dict[str, list[str]], name: str, value: Any) -> None:
         group.setdefault(name, []).append(text)
 
 
-def _flat(facts: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat_facts(facts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Facts as lines to read: `{"training": {"loss": [0.71234, 0.4]}}` becomes `training loss: 0.7123, 0.4`."""
     for name, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name} ")
+        if isinstance(value, Mapping):
+            yield from flat_facts(value, f"{prefix}{name} ")
         else:
-            yield f"{prefix}{name}".replace("_", " "), value
+            values = value if isinstance(value, list | tuple) else [value]
+            told = ", ".join(f"{item:.4g}" if isinstance(item, float) else str(item) for item in values)
+            yield f"{prefix}{name}".replace("_", " "), told

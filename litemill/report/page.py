@@ -11,7 +11,7 @@ from litemill.artifacts import write_text
 from litemill.layout import REPORT, SUMMARY
 from litemill.report import wording
 from litemill.report.figures import figures, targets
-from litemill.report.folder import provenance, read_all
+from litemill.report.folder import flat_facts, provenance, read_all
 from litemill.results import Results
 from litemill.select import VariantEvidence
 
@@ -50,6 +50,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["say"] = wording
+    environment.filters["flat"] = lambda facts: list(flat_facts(facts))
     environment.filters["cell"] = _cell
     return environment
 

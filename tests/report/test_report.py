@@ -112,6 +112,12 @@ def test_what_a_step_promised_is_shown_as_read_back(page: str) -> None:
     assert rows[1][-1] == "0"
 
 
+def test_what_a_step_measured_is_written_as_facts_not_as_code(page: str) -> None:
+    assert "<dt>training loss</dt><dd>0.7123, 0.4</dd>" in page
+    assert "<dt>left alone stem</dt><dd>first convolution</dd>" in page
+    assert "{&#39;" not in page
+
+
 def test_what_came_in_cannot_run_in_the_page_or_break_the_table(tmp_path: Path) -> None:
     hostile = Made("qat-int8", ("qat", "int8"), reason="layer '<script>alert(1)</script>' | \"quoted\"\nsecond line")
     results, folder = run_folder(tmp_path, (FASHION[3], hostile))
