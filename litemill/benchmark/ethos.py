@@ -147,4 +147,5 @@ def _kibibytes(summary: dict[str, str], *columns: str) -> int:
 def _first_refusal(said: str) -> str:
     """The first reason Vela gives for leaving an op on the CPU."""
     found = REASON.search(said)
-    return f"{found[1]}: {found[2]}" if found else "it says not why"
+    # Vela names the tensor in brackets behind it, which is empty where the model has no names
+    return f"{found[1]}: {found[2].removesuffix(' ()')}" if found else "it says not why"
