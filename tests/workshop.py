@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts import sha256_of, write_manifest
-from litemill.convert import convert_bundle
+from litemill.convert import convert_bundle, worker
 from litemill.evidence import DatasetManifest, ModelManifest, SplitInfo, TensorInfo, VariantManifest
 from litemill.layout import DATASET, MODEL, SAVED_MODEL, SPLITS, TFLITE, X, Y
 from litemill.models.backend import tf_keras
@@ -63,6 +63,15 @@ def write_model(folder: Path, model: Any) -> Path:
     )
     write_manifest(folder / MODEL, manifest)
     return folder
+
+
+def convert_here(model: Path, scheme: str, input_shape: list[int], out: Path) -> Path:
+    """Convert by a scheme without calibration in this process, not slimmed: no second start of TensorFlow."""
+    job = {"name": scheme, "scheme": scheme, "options": {}, "input_shape": input_shape, "seed": 0, "calibration": ""}
+    paths = {"saved_model": model / SAVED_MODEL, "static_model": model / "static", "out": out}
+    paths["findings"] = out.with_suffix(".json")
+    worker.convert({**job, **{name: str(path) for name, path in paths.items()}})
+    return out
 
 
 def keras() -> Any:

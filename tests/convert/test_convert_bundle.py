@@ -16,9 +16,10 @@ from litemill.convert import convert_bundle
 from litemill.errors import ConfigError, InputError
 from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
+from litemill.flatbuffer import read_graph
 from litemill.layout import MODEL, TFLITE, VARIANT
 from litemill.steps import CALIBRATED, Step
-from tests.workshop import RECIPES, digits, keras, workshop, write_dataset, write_model
+from tests.workshop import RECIPES, convert_here, digits, keras, workshop, write_dataset, write_model
 
 INT8, FLOAT32 = [Step(name="int8")], [Step(name="float32")]
 
@@ -160,10 +161,10 @@ def test_a_reshape_to_a_fixed_shape_still_follows_the_batch(tmp_path: Path) -> N
     layers = [k.Input((6, 4)), k.layers.Reshape((4, 6)), k.layers.Dense(3), k.layers.Reshape((12,)), k.layers.Dense(2)]
     model = k.Sequential(layers)
     x = np.random.default_rng(0).normal(size=(5, 6, 4)).astype(np.float32)
-    (found,) = convert_bundle(write_model(tmp_path / "model", model), {"f": FLOAT32}, tmp_path / "out")
-    assert found.graph is not None
-    assert found.graph.inputs[0].shape == [1, 6, 4]
-    assert found.graph.ops == {"RESHAPE": 2, "FULLY_CONNECTED": 2}
-    runner = Runner(tmp_path / "out/f" / TFLITE, batch=5)
+    path = convert_here(write_model(tmp_path / "model", model), "float32", [-1, 6, 4], tmp_path / "f.tflite")
+    graph = read_graph(path)
+    assert graph.inputs[0].shape == [1, 6, 4]
+    assert graph.ops == {"RESHAPE": 2, "FULLY_CONNECTED": 2}
+    runner = Runner(path, batch=5)
     assert runner.batch == 5
     assert np.abs(runner.run(x) - model.predict(x, verbose=0)).max() < 1e-5

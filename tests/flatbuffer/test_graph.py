@@ -39,19 +39,16 @@ def test_weights_are_listed_by_the_op_that_uses_them_and_shapes_are_no_weights(r
 
 
 def test_zeros_and_distinct_values_are_those_of_the_weights(tmp_path: Path) -> None:
-    from litemill.convert import convert_bundle
-    from litemill.steps import Step
-    from tests.workshop import digits_cnn, keras, write_model
+    from tests.workshop import convert_here, digits_cnn, keras, write_model
 
     model = digits_cnn(keras())
     kernel, bias = model.layers[-2].get_weights()
     kernel[:96] = 0
     kernel[96:] = np.resize([0.5, -0.25, 1.0], (32, 10))
     model.layers[-2].set_weights([kernel, bias])
-    recipes = {scheme: [Step(name=scheme)] for scheme in ("float32", "dynamic")}
-    convert_bundle(write_model(tmp_path / "model", model), recipes, tmp_path / "out")
-    for scheme in recipes:
-        graph = read_graph(tmp_path / "out" / scheme / "model.tflite")
+    source = write_model(tmp_path / "model", model)
+    for scheme in ("float32", "dynamic"):
+        graph = read_graph(convert_here(source, scheme, [-1, 8, 8, 1], tmp_path / f"{scheme}.tflite"))
         dense = next(item for item in graph.weights if item.op == "FULLY_CONNECTED" and len(item.shape) == 2)
         assert (dense.sparsity, dense.distinct) == (0.75, 4), scheme
         assert graph.sparsity == pytest.approx(960 / (1280 + 72 + 72))
