@@ -131,7 +131,7 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 objective=spec.objective,
             )
             if spec.release:
-                with dsl.If(compared.outputs["verdict"] == "pass", name="gate-passed"):
+                with dsl.If(compared.outputs["Output"] == "pass", name="gate-passed"):
                     found = compared.outputs["results"]
                     add(release, "release", results=found, uri=spec.release.uri, run_id=run_id)
 

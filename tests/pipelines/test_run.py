@@ -15,6 +15,8 @@ import pytest
 import yaml
 from ai_edge_litert.interpreter import Interpreter
 
+from litemill.artifacts import sha256_of
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {"prepare-data", "import-model", "evaluate-baseline", "ptq-source", "int8-convert-source"}
 JUDGING = {"evaluate-source", "benchmark-host-source"}
@@ -55,6 +57,7 @@ class Workspace:
             "data": {"kind": "npz", "uri": "data.npz"},
             "recipes": {"float32": ["float32"], "int8": ["int8"]},
             "budget": {"max_accuracy_drop": 0.5},
+            "release": {"uri": "released"},
             **changes,
         }
         (self.folder / "run.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -99,7 +102,7 @@ def first(workspace: Workspace) -> Ran:
 def test_a_run_ends_with_a_winner_and_every_file_the_layout_names(first: Ran) -> None:
     """Exit code 0, a ranked table, and per recipe the file, its evidence and its measurement."""
     assert first.code == 0, first.shown
-    assert set(first.tasks) == HEAVY | JUDGING | ALWAYS
+    assert set(first.tasks) == HEAVY | JUDGING | ALWAYS | {"release"}
     assert all(first.tasks.values())
     assert first.results["winner"] == "int8"
     assert first.results["variants"][0]["recipe"] == "int8"
@@ -113,26 +116,29 @@ def test_a_run_ends_with_a_winner_and_every_file_the_layout_names(first: Ran) ->
     assert "★ int8" in first.shown
 
 
-def test_an_unchanged_run_is_served_from_the_cache(workspace: Workspace, first: Ran) -> None:
-    """Only what touches MLflow happens again, and the results are the same."""
-    again = workspace.run()
-    assert again.code == 0, again.shown
-    assert again.tasks == {**dict.fromkeys(HEAVY | JUDGING, False), **dict.fromkeys(ALWAYS, True)}
-    keep = ("recipe", "accuracy", "sha256", "verdict")
-    assert [[one[key] for key in keep] for one in again.results["variants"]] == [
-        [one[key] for key in keep] for one in first.results["variants"]
-    ]
+def test_the_winner_is_released_with_its_evidence(first: Ran) -> None:
+    """Under a name made of recipe and digest, so that no release ever overwrites another."""
+    winner = first.results["variants"][0]
+    [released] = (first.out.parent / "released").iterdir()
+    assert released.name == f"small-int8-{winner['sha256'][:12]}"
+    assert sha256_of(released / "model.tflite") == winner["sha256"]
+    assert (released / "variant.json").is_file()
 
 
-def test_a_budget_nobody_meets_ends_with_3_and_reruns_no_heavy_task(workspace: Workspace, first: Ran) -> None:
-    """The budget is applied by `compare` alone."""
+def test_another_budget_reruns_no_heavy_task_and_ends_with_3_where_nobody_meets_it(
+    workspace: Workspace, first: Ran
+) -> None:
+    """An unchanged run is served from the cache; only what touches MLflow happens again, and nothing is released."""
     workspace.write(budget={"max_size_bytes": 100})
     refused = workspace.run()
     workspace.write()
     assert refused.code == 3, refused.shown
-    assert not any(refused.tasks[name] for name in HEAVY | JUDGING)
+    assert refused.tasks == {**dict.fromkeys(HEAVY | JUDGING, False), **dict.fromkeys(ALWAYS, True)}
     assert refused.results["winner"] == ""
     assert {one["verdict"] for one in refused.results["variants"]} == {"fail"}
+    found = {one["recipe"]: (one["accuracy"], one["sha256"]) for one in refused.results["variants"]}
+    assert found == {one["recipe"]: (one["accuracy"], one["sha256"]) for one in first.results["variants"]}
+    assert len(list((first.out.parent / "released").iterdir())) == 1
 
 
 def test_a_new_recipe_reruns_its_delivery_but_not_the_import(workspace: Workspace, first: Ran) -> None:
