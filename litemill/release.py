@@ -6,11 +6,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from litemill.artifacts import read_manifest
-from litemill.errors import StepFailed
-from litemill.layout import REPORT, RESULTS, SUMMARY
+from litemill.artifacts import read_manifest, sha256_of
+from litemill.errors import InputError, StepFailed
+from litemill.layout import REPORT, RESULTS, SUMMARY, TFLITE
 from litemill.results import Results
-from litemill.storage import publish
+from litemill.storage import fetch, publish
 
 
 def release_winner(results: Path, uri: str) -> str:
@@ -24,10 +24,11 @@ def release_winner(results: Path, uri: str) -> str:
         uri: Folder or gs:// prefix.
 
     Returns:
-        Address of the release.
+        Address of the release; where the same file was released before, that address.
 
     Raises:
         StepFailed: No variant won, so there is nothing to release.
+        InputError: Something else is at the address, or access is refused.
     """
     found = read_manifest(results / RESULTS, Results)
     winner = next((variant for variant in found.variants if variant.recipe == found.winner), None)
@@ -38,4 +39,20 @@ def release_winner(results: Path, uri: str) -> str:
         shutil.copytree(results / "variants" / winner.recipe, folder)
         for name in (RESULTS, REPORT, SUMMARY):
             shutil.copyfile(results / name, folder / name)
-        return publish(folder, uri, f"{found.name}-{winner.recipe}-{winner.sha256[:12]}")
+        name = f"{found.name}-{winner.recipe}-{winner.sha256[:12]}"
+        try:
+            return publish(folder, uri, name)
+        except InputError:
+            # A nightly run that finds the same winner again has nothing to publish; anything else there is an error.
+            place = f"{uri.rstrip('/')}/{name}"
+            if not _holds(place, winner.sha256):
+                raise
+            return place
+
+
+def _holds(place: str, sha256: str) -> bool:
+    """Whether a release with this very file is at an address."""
+    try:
+        return sha256_of(fetch(f"{place}/{TFLITE}")) == sha256
+    except (InputError, OSError):
+        return False
