@@ -63,13 +63,14 @@ def run_command(
     spec = _checked(config)
     out = out or Path("out") / spec.name
     from pipelines.local import run_locally
-    from pipelines.show import Progress, results_table
+    from pipelines.show import Progress, results_tables
 
     # A console of its own: the run redirects what tasks print.
     progress = Progress(Console(file=sys.stdout, width=console.out.width))
     results = run_locally(spec, out, work, cache=cache, containers=runner == Runner.CONTAINER, tell=progress)
     console.out.print()
-    console.out.print(results_table(results))
+    for table in results_tables(results):
+        console.out.print(table)
     told = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
     console.out.print(f"{told}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}", soft_wrap=True)
     took = time.monotonic() - began

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from litemill.evidence import Estimate
-from litemill.results import Results, TargetResult
+from litemill.results import Results, TargetResult, VariantResult
 from litemill.spec import RunSpec
 from pipelines.observe import TaskEvent
 from pipelines.plan import PlannedModel, plan, written
@@ -70,39 +70,78 @@ class Progress:
         self.console.print(f"{MARKS[event.state]} {event.name:<34} {took:>10}", highlight=False)
 
 
-def results_table(results: Results) -> Table:
-    """The variants, ranked: the winner first, then by verdict and objective as `compare` ordered them."""
+def results_tables(results: Results) -> list[Table]:
+    """The variants, ranked as `compare` ordered them; then what each is on the targets with no ratio to float32."""
     targets = list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
-    table = Table(title=f"{results.name}: variants ranked by {results.objective}", title_justify="left", box=SIMPLE)
-    table.add_column("recipe", no_wrap=True)
-    for heading in ("accuracy", "drop", "95 % CI", "size", "gzip"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for target in targets:
+    timed = [name for name in targets if any(_ratio(variant, name) for variant in results.variants)]
+    other = [name for name in targets if name not in timed]
+    title = f"{results.name}: variants ranked by {results.objective}"
+    table = _table(title, "accuracy", "drop", "95 % CI", "size", "gzip")
+    for target in timed:
         table.add_column(f"{target} ms", justify="right", no_wrap=True)
         table.add_column("× float32", justify="right", no_wrap=True)
     table.add_column("verdict")
     for variant in results.variants:
-        name = f"[bold green]★ {variant.recipe}[/]" if variant.recipe == results.winner else f"  {variant.recipe}"
         if variant.status != "ok":
-            table.add_row(name, *[""] * (5 + 2 * len(targets)), f"[red]failed[/]: {escape(variant.reason)}")
+            cells = [""] * (5 + 2 * len(timed))
+            table.add_row(_name(variant, results), *cells, f"[red]failed[/]: {escape(variant.reason)}")
             continue
         cells = [
             "" if variant.accuracy is None else f"{variant.accuracy:.4f}",
             *_interval(variant.accuracy_drop, ".4f"),
             f"{variant.size_bytes:,}",
             f"{variant.gzip_bytes:,}",
-            *(cell for target in targets for cell in _measured(variant.measurements.get(target))),
+            *(cell for target in timed for cell in _latency(variant, target)),
         ]
-        table.add_row(name, *(escape(cell) for cell in cells), VERDICTS[variant.verdict])
+        table.add_row(_name(variant, results), *(escape(cell) for cell in cells), VERDICTS[variant.verdict])
+    if not other:
+        return [table]
+    beside = _table("what the targets make of them", *other)
+    for variant in results.variants:
+        if variant.status == "ok":
+            cells = [_found(variant.measurements.get(target)) for target in other]
+            beside.add_row(_name(variant, results), *(escape(cell) for cell in cells))
+    return [table, beside]
+
+
+def _table(title: str, *numbers: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("recipe", no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
-def _measured(found: TargetResult | None) -> tuple[str, str]:
-    """Median latency, marked where it is not measured, and its ratio to float32 with the interval."""
-    if found is None or found.status != "ok" or "p50" not in found.latency_ms:
-        return ("failed" if found and found.status != "ok" else "", "")
-    mark = "" if found.kind == "measured" else f" ({found.kind})"
-    return f"{found.latency_ms['p50']:.3f}{mark}", " ".join(_interval(found.ratio_to_float32, ".2f"))
+def _name(variant: VariantResult, results: Results) -> str:
+    return f"[bold green]★ {variant.recipe}[/]" if variant.recipe == results.winner else f"  {variant.recipe}"
+
+
+def _ratio(variant: VariantResult, target: str) -> Estimate | None:
+    found = variant.measurements.get(target)
+    return found.ratio_to_float32 if found else None
+
+
+def _latency(variant: VariantResult, target: str) -> tuple[str, str]:
+    """Median latency and its ratio to float32 with the interval."""
+    found = variant.measurements.get(target)
+    if found is None or found.status != "ok":
+        return ("failed" if found else "", "")
+    median = f"{found.latency_ms['p50']:.3f}" if "p50" in found.latency_ms else ""
+    return median, " ".join(_interval(found.ratio_to_float32, ".2f"))
+
+
+def _found(found: TargetResult | None) -> str:
+    """What a target without a clock of its own says: estimated latency, bytes it stores, arena."""
+    if found is None or found.status != "ok":
+        return "does not run" if found else ""
+    told = []
+    if "p50" in found.latency_ms:
+        told.append(f"{found.latency_ms['p50']:.3f} ms {found.kind}")
+    if found.realised_bytes is not None:
+        told.append(f"{found.realised_bytes:,} stored")
+    if found.arena_bytes is not None:
+        told.append(f"{found.arena_bytes:,} arena")
+    return ", ".join(told) or "runs"
 
 
 def _interval(estimate: Estimate | None, digits: str) -> tuple[str, str]:
