@@ -27,6 +27,11 @@ $(VENV)/.ready: requirements.lock setup.py
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
+examples/fashion_mnist/data.npz: examples/fashion_mnist/data.py | setup
+	$(BIN)/python $<
+
+examples/fashion_mnist/model.keras: examples/fashion_mnist/data.npz
+
 examples/%/model.keras: examples/%/train.py | setup
 	$(BIN)/python $<
 
