@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kfp import dsl, kubernetes
 
+from components.images import TRAIN
 from litemill.cluster import TRAINING, ClusterSpec, Placement
 from pipelines.tasks import Dress
 
@@ -29,7 +30,7 @@ def for_cluster(cluster: ClusterSpec) -> Dress:
 
 
 def _image(task: dsl.PipelineTask, cluster: ClusterSpec) -> None:
-    role = "train" if "/train:" in task.container_spec.image else "edge"
+    role = "train" if task.container_spec.image == TRAIN else "edge"
     own = getattr(cluster.images, role)
     if own:
         task.set_container_image(own)
