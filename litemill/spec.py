@@ -21,7 +21,7 @@ from pydantic import (
 from litemill.cluster import ClusterSpec
 from litemill.kinds import BUILT_IN, KINDS, METRICS, REFERENCE, KindOptions, Task
 from litemill.steps import Step, check_order, first_mistake, nearest, parse_step
-from litemill.targets import TargetSpec, parse_target
+from litemill.targets import TargetSpec, check_named, parse_target
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 BASELINE = "baseline"
@@ -155,6 +155,8 @@ class Training(Section):
         return self
 
 
+OBJECTIVES = ("size", "size:<target>", "latency:<target>")
+"""Bytes of the file, bytes that a target stores, or a target's median latency."""
 NO_LIMIT = -1
 """Kubeflow has no empty number: a limit that is not set travels as a negative one."""
 
@@ -165,6 +167,7 @@ class Budget(Section):
     max_accuracy_drop: float | None = Field(None, description="against the source model, in the metric's own unit")
     max_size_bytes: PositiveInt | None = Field(None, description="of the .tflite file")
     max_latency_ms: dict[str, PositiveFloat] = Field(default_factory=dict, description="median by target")
+    max_arena_bytes: dict[str, PositiveInt] = Field(default_factory=dict, description="working memory by target")
 
     def replaced(self, max_accuracy_drop: float, max_size_bytes: int) -> Budget:
         """This budget with other limits; a negative one (`NO_LIMIT`) means none."""
@@ -222,7 +225,7 @@ class RunSpec(Section):
     )
     budget: Budget = Budget()
     deploy: Deploy = Deploy()
-    objective: str = Field("size", description="what to minimise among admissible variants: size or latency:<target>")
+    objective: str = Field("size", description=f"what to minimise among admissible variants: {', '.join(OBJECTIVES)}")
     tracking: Tracking = Tracking()
     release: Release | None = None
     cluster: ClusterSpec = ClusterSpec()
@@ -253,18 +256,21 @@ class RunSpec(Section):
                 raise ValueError(f"{BASELINE!r} is the name of the float32 conversion every recipe is compared with")
         return value
 
+    @field_validator("objective")
+    @classmethod
+    def _known_objective(cls, value: str) -> str:
+        kind, mark, target = value.partition(":")
+        if f"{kind}:<target>" not in OBJECTIVES or (mark and not target) or (kind == "latency" and not mark):
+            raise ValueError(f"unknown objective {value!r}; {nearest(value, OBJECTIVES)}")
+        return value
+
     @model_validator(mode="after")
     def _known_targets(self) -> RunSpec:
-        named = [(f"budget.max_latency_ms.{target}", target) for target in self.budget.max_latency_ms]
+        for name in self.budget.max_latency_ms:
+            check_named(self.targets, name, "latency", f"budget.max_latency_ms.{name}")
+        for name in self.budget.max_arena_bytes:
+            check_named(self.targets, name, "arena", f"budget.max_arena_bytes.{name}")
         kind, _, target = self.objective.partition(":")
-        if kind not in ("size", "latency") or (kind == "latency") != bool(target):
-            raise ValueError(f"objective {self.objective!r} is neither size nor latency:<target>")
         if target:
-            named.append(("objective", target))
-        known = {target.name: target for target in self.targets}
-        for where, name in named:
-            if name not in known:
-                raise ValueError(f"{where} names target {name!r}, which is not in targets ({', '.join(known)})")
-            if not known[name].gives_latency:
-                raise ValueError(f"{where}: target {name!r} tells no latency")
+            check_named(self.targets, target, "latency" if kind == "latency" else "size", "objective")
         return self

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,6 +22,8 @@ from pydantic import (
 from litemill.steps import first_mistake, nearest
 
 TIMED = frozenset({"seconds", "threads", "accelerator", "timeout"})
+Quantity = Literal["latency", "size", "arena"]
+"""What a budget or an objective may ask of a target: the median, the bytes that it stores, the arena it works in."""
 ETHOS = ("55-32", "55-64", "55-128", "55-256", "65-256", "65-512", "85-128", "85-256", "85-512", "85-1024", "85-2048")
 
 
@@ -31,12 +34,12 @@ class Kind:
     Attributes:
         summary: What it is, for the reader.
         options: Options it takes, beside its name and device.
-        latency: Whether it tells a latency that may be ranked and gated.
+        tells: Which of the quantities that a budget or an objective may name.
     """
 
     summary: str
     options: frozenset[str] = frozenset()
-    latency: bool = True
+    tells: frozenset[Quantity] = frozenset({"latency", "size"})
 
 
 KINDS: dict[str, Kind] = {
@@ -45,16 +48,26 @@ KINDS: dict[str, Kind] = {
     "adb": Kind(
         "an Android device, by the user's benchmark_model", TIMED - {"seconds"} | {"benchmark_model", "emulated"}
     ),
-    "tflm": Kind("TensorFlow Lite for Microcontrollers: answers and arena, no latency", latency=False),
+    "tflm": Kind(
+        "TensorFlow Lite for Microcontrollers: answers and arena, no latency", tells=frozenset({"size", "arena"})
+    ),
     **{
         f"ethos-u{size}": Kind(
-            "Arm Ethos-U NPU, estimated by its compiler Vela", frozenset({"system_config", "memory_mode"})
+            "Arm Ethos-U NPU, estimated by its compiler Vela",
+            frozenset({"system_config", "memory_mode"}),
+            frozenset({"latency", "size", "arena"}),
         )
         for size in ETHOS
     },
 }
 """Kinds of targets by the name or the scheme (`ssh` of `ssh://pi`) of the device."""
 
+VELA_DEFAULTS = {
+    "ethos-u55": ("Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "ethos-u65": ("Ethos_U65_High_End", "Dedicated_Sram"),
+    "ethos-u85": ("Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
+}
+"""System configuration and memory mode by family: those Vela takes by default, named so that they are on record."""
 REMOTE = {"ssh": "ssh://[user@]host[:port]", "adb": "adb://SERIAL"}
 """Kinds that are reached by an address, and its form."""
 EMULATED = frozenset({"npu:intel-cpu"})
@@ -111,10 +124,23 @@ class TargetSpec(BaseModel):
         """The device's scheme, or the device where it has none."""
         return self.device.partition("://")[0]
 
+    def tells(self, quantity: Quantity) -> bool:
+        """Whether it tells a quantity that may be ranked and gated."""
+        if quantity == "latency" and self.emulates:
+            return False
+        if quantity == "arena" and self.kind.startswith("ethos") and not self.vela_memory.startswith("Shared_Sram"):
+            return False  # in other modes Vela counts weights and arena as one
+        return quantity in KINDS[self.kind].tells
+
     @property
-    def gives_latency(self) -> bool:
-        """Whether it tells a latency that may be ranked and gated."""
-        return KINDS[self.kind].latency and not self.emulates
+    def vela_memory(self) -> str:
+        """Memory mode that Vela is asked for."""
+        return self.memory_mode or VELA_DEFAULTS[self.kind.rpartition("-")[0]][1]
+
+    @property
+    def vela_system(self) -> str:
+        """System configuration that Vela is asked for."""
+        return self.system_config or VELA_DEFAULTS[self.kind.rpartition("-")[0]][0]
 
     @property
     def emulates(self) -> bool:
@@ -165,3 +191,17 @@ def parse_target(written: TargetSpec | str | dict[str, Any]) -> TargetSpec:
         return TargetSpec.model_validate(given)
     except ValidationError as error:
         raise ValueError(first_mistake(error, TargetSpec).removeprefix(": ")) from None
+
+
+def check_named(targets: Sequence[TargetSpec], name: str, quantity: Quantity, where: str) -> None:
+    """Refuse a target that a budget or an objective names when it is not there or does not tell what is asked of it.
+
+    Raises:
+        ValueError: With the place, and the nearest name or what the target does tell.
+    """
+    known = {target.name: target for target in targets}
+    if name not in known:
+        raise ValueError(f"{where} names target {name!r}, which is not in targets; {nearest(name, list(known))}")
+    if not known[name].tells(quantity):
+        words = {"latency": "latency", "size": "size of its own", "arena": "arena"}
+        raise ValueError(f"{where}: target {name!r} tells no {words[quantity]}")

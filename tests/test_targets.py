@@ -8,6 +8,7 @@ import pytest
 
 from litemill.config import load_config
 from litemill.errors import ConfigError
+from litemill.spec import Budget
 from litemill.targets import parse_target
 
 CONFIG = """\
@@ -84,3 +85,36 @@ def test_names_in_budget_and_objective_are_those_of_the_targets(tmp_path: Path) 
     path.write_text(path.read_text().replace("latency:two-threads", "latency:tflm"))
     with pytest.raises(ConfigError, match="objective: target 'tflm' tells no latency"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("objective: sise", "run.yaml:6: objective: unknown objective 'sise'; did you mean 'size'?"),
+        ("objective: latency", "objective: unknown objective 'latency'; did you mean 'latency:<target>'?"),
+        ("objective: 'size:'", "objective: unknown objective 'size:'; did you mean 'size"),
+        ("objective: size:tfml", "objective names target 'tfml', which is not in targets; did you mean 'tflm'?"),
+        ("budget: {max_arena_bytes: {tfml: 1}}", "names target 'tfml', which is not in targets; did you mean 'tflm'?"),
+        ("budget: {max_arena_bytes: {host: 1}}", "budget.max_arena_bytes.host: target 'host' tells no arena"),
+        ("budget: {max_arena_bytes: {ethos-u65-256: 1}}", "target 'ethos-u65-256' tells no arena"),
+        ("budget: {max_latency_ms: {tflm: 1}}", "budget.max_latency_ms.tflm: target 'tflm' tells no latency"),
+        ("budget: {max_arena_bytes: {tflm: 0}}", "max_arena_bytes.tflm: Input should be greater than 0"),
+        ("budget: {max_arena: {tflm: 1}}", "unknown key 'budget.max_arena'; did you mean 'max_arena_bytes'?"),
+    ],
+)
+def test_a_budget_or_objective_that_no_target_can_settle_is_refused(more: str, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "[host, tflm, ethos-u55-128, ethos-u65-256]")
+    path.write_text(f"{path.read_text()}{more}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert told in str(caught.value)
+
+
+def test_a_budget_and_an_objective_on_targets_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "[tflm, ethos-u55-128, {name: u65, device: ethos-u65-256, memory_mode: Shared_Sram}]")
+    limits = "{tflm: 65536, ethos-u55-128: 40000, u65: 1}"
+    path.write_text(f"{path.read_text()}objective: size:ethos-u55-128\nbudget: {{max_arena_bytes: {limits}}}\n")
+    spec = load_config(path)
+    assert spec.budget.max_arena_bytes == {"tflm": 65536, "ethos-u55-128": 40000, "u65": 1}
+    # Kubeflow makes every number in a mapping a float
+    assert Budget.model_validate({"max_arena_bytes": {"tflm": 65536.0}}).max_arena_bytes == {"tflm": 65536}

@@ -24,13 +24,6 @@ from litemill.targets import TargetSpec
 SECONDS = 600.0
 CONFIG_FILE = "Arm/vela.ini"
 
-SYSTEMS = {
-    "ethos-u55": ("Ethos_U55_High_End_Embedded", "Shared_Sram"),
-    "ethos-u65": ("Ethos_U65_High_End", "Dedicated_Sram"),
-    "ethos-u85": ("Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
-}
-"""System configuration and memory mode by family: those Vela takes by default, named so that they are on record."""
-
 OPS = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
 REASON = re.compile(r"operator: (\w+).*?\nReason: (.*?)\n", re.DOTALL)
 
@@ -39,9 +32,9 @@ class EthosTarget:
     """Ethos-U by Vela's performance model."""
 
     def __init__(self, spec: TargetSpec) -> None:
-        system, memory = SYSTEMS[spec.device.rpartition("-")[0]]
         self.accelerator = spec.device
-        self.system, self.memory = spec.system_config or system, spec.memory_mode or memory
+        self.system, self.memory = spec.vela_system, spec.vela_memory
+        self._tells_arena = spec.tells("arena")
 
     def facts(self) -> dict[str, Any]:
         """See `Target.facts`."""
@@ -85,6 +78,7 @@ class EthosTarget:
             # with ops left on the CPU the estimate leaves their time out, so it is no latency of the model
             latency_ms={"p50": milliseconds} if cpu == 0 else {},
             peak_memory_bytes=_kibibytes(summary, "sram_memory_used", "dram_memory_used"),
+            arena_bytes=_kibibytes(summary, "sram_memory_used") if self._tells_arena and cpu == 0 else None,
             # where weights are read from DRAM they still come out of the file that is stored
             realised_bytes=_kibibytes(summary, "on_chip_flash_memory_used", "off_chip_flash_memory_used") or stored,
             device=self.facts() | {"clock_hz": float(summary["core_clock"])},

@@ -7,7 +7,7 @@ is 4.8 MB, these figures are a few kilobytes, print well, and follow the reader'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from litemill.report.wording import count, estimate, latency, number, significant, steps
@@ -20,7 +20,15 @@ LABEL_HEIGHT, LETTER = 13.0, 6.3
 LOG_FROM = 8.0
 """Spread of the values from which an axis is logarithmic."""
 
-SIZES = {"size": "size of the .tflite (bytes)", "gzip size": "size of the gzipped .tflite (bytes)"}
+
+@dataclass(frozen=True)
+class Cost:
+    """What accuracy is drawn against: the figure's words, the value by recipe, and the budget's limit."""
+
+    title: str
+    axis: str
+    values: dict[str, float]
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Figure:
 
 
 def figures(results: Results, higher_is_better: bool = True) -> list[Figure]:
-    """Accuracy against size, and against latency for each target that has at least two latencies to compare.
+    """Accuracy against size, and against what each target makes of it where there are at least two to compare.
 
     Args:
         results: What the run found.
@@ -89,19 +97,33 @@ def figures(results: Results, higher_is_better: bool = True) -> list[Figure]:
     """
     sign = 1 if higher_is_better else -1
     usable = [variant for variant in results.variants if variant.accuracy is not None]
-    drawn = []
+    costs = [cost for target in targets(results) for cost in _costs_on(results, usable, target) if len(cost.values) > 1]
+    return [_scatter(results, usable, cost, sign) for cost in (*_sizes(results, usable), *costs)]
+
+
+def _sizes(results: Results, usable: Sequence[VariantResult]) -> Iterator[Cost]:
     if usable:
         sizes = {variant.recipe: float(variant.size_bytes) for variant in usable}
-        drawn.append(_scatter(results, usable, sizes, "size", sign))
-    if any(len(variant.steps) > 1 for variant in usable):  # what pruning and clustering gain shows only here
+        yield Cost("size", "size of the .tflite (bytes)", sizes, results.budget.max_size_bytes)
+    if any(len(variant.steps) > 1 for variant in usable):  # what pruning and clustering gain shows here
         zipped = {variant.recipe: float(variant.gzip_bytes) for variant in usable}
-        drawn.append(_scatter(results, usable, zipped, "gzip size", sign))
-    for target in targets(results):
-        found = {variant.recipe: variant.measurements.get(target) for variant in usable}
-        times = {recipe: item.latency_ms["p50"] for recipe, item in found.items() if item and "p50" in item.latency_ms}
-        if len(times) > 1:
-            drawn.append(_scatter(results, usable, times, target, sign))
-    return drawn
+        yield Cost("gzip size", "size of the gzipped .tflite (bytes)", zipped)
+
+
+def _costs_on(results: Results, usable: Sequence[VariantResult], target: str) -> Iterator[Cost]:
+    """Latency on a target, and the bytes it stores where they are not those of the file."""
+    found = {
+        variant.recipe: (variant, variant.measurements[target])
+        for variant in usable
+        if target in variant.measurements and variant.measurements[target].status == "ok"
+    }
+    kinds = ", ".join(sorted({item.kind for _, item in found.values()}))
+    times = {recipe: item.latency_ms["p50"] for recipe, (_, item) in found.items() if "p50" in item.latency_ms}
+    limit = results.budget.max_latency_ms.get(target)
+    yield Cost(f"latency on {target}", f"p50 latency on {target} (ms, {kinds})", times, limit)
+    stored = {recipe: float(item.realised_bytes) for recipe, (_, item) in found.items() if item.realised_bytes}
+    if any(stored[recipe] != found[recipe][0].size_bytes for recipe in stored):
+        yield Cost(f"size on {target}", f"bytes that {target} stores ({kinds})", stored)
 
 
 def targets(results: Results) -> list[str]:
@@ -109,15 +131,11 @@ def targets(results: Results) -> list[str]:
     return list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
 
 
-def _scatter(
-    results: Results, variants: Sequence[VariantResult], cost: dict[str, float], what: str, sign: int
-) -> Figure:
+def _scatter(results: Results, variants: Sequence[VariantResult], against: Cost, sign: int) -> Figure:
+    cost, x_limit = against.values, against.limit
     shown = [variant for variant in variants if variant.recipe in cost]
     metric = next((variant.metric for variant in shown if variant.metric), "accuracy")
-    kinds = ", ".join(sorted({item.measurements[what].kind for item in shown if what in item.measurements}))
-    limits = results.budget
-    x_limit = limits.max_size_bytes if what == "size" else limits.max_latency_ms.get(what)
-    y_limit = _lowest_accuracy(shown, limits.max_accuracy_drop, sign)
+    y_limit = _lowest_accuracy(shown, results.budget.max_accuracy_drop, sign)
     spans = {variant.recipe: _span(variant, sign) for variant in shown}
     heights = [value for variant in shown for value in (variant.accuracy, *(spans[variant.recipe] or ()))]
     x = _axis([cost[variant.recipe] for variant in shown], LEFT, WIDTH - RIGHT, include=x_limit, positive=True)
@@ -128,8 +146,8 @@ def _scatter(
         for variant, on_front in zip(shown, kept, strict=True)
     ]
     return Figure(
-        title=f"{metric} against {what if what in SIZES else f'latency on {what}'}",
-        x_label=SIZES.get(what) or f"p50 latency on {what} (ms, {kinds})",
+        title=f"{metric} against {against.title}",
+        x_label=against.axis,
         y_label=metric,
         x=x,
         y=y,

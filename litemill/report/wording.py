@@ -73,6 +73,15 @@ def latency(found: TargetResult | None) -> str:
     return f"{significant(found.latency_ms['p50'])} ms{kind}"
 
 
+def on_target(found: TargetResult | None, kind: str) -> str:
+    """One figure of a variant on a target: its `p50`, its `ratio` to float32, the bytes `stored`, its `arena`."""
+    if found is None or kind == "p50":
+        return latency(found)
+    if kind == "ratio":
+        return estimate(found.ratio_to_float32, 2)
+    return count(found.realised_bytes if kind == "stored" else found.arena_bytes)
+
+
 def budget(limits: Budget) -> list[str]:
     """The limits, one phrase each; empty when nothing is limited."""
     told = []
@@ -81,10 +90,19 @@ def budget(limits: Budget) -> list[str]:
     if limits.max_size_bytes is not None:
         told.append(f"size at most {limits.max_size_bytes:,} bytes")
     told += [f"p50 on {target} at most {limit:g} ms" for target, limit in limits.max_latency_ms.items()]
+    told += [f"arena on {target} at most {limit:,} bytes" for target, limit in limits.max_arena_bytes.items()]
     return told
 
 
 def objective(name: str) -> str:
-    """`smallest size`, `lowest latency on host`."""
+    """`smallest size`, `smallest size stored on ethos-u55-128`, `lowest latency on host`."""
     kind, _, target = name.partition(":")
-    return f"lowest latency on {target}" if kind == "latency" else "smallest size"
+    if kind == "latency":
+        return f"lowest latency on {target}"
+    return f"smallest size stored on {target}" if target else "smallest size"
+
+
+def objective_axis(name: str) -> str:
+    """What an objective adds to the axes of the Pareto front: nothing, or ` and latency on host`."""
+    kind, _, target = name.partition(":")
+    return f" and {'latency' if kind == 'latency' else 'stored bytes'} on {target}" if target else ""

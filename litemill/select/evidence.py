@@ -43,3 +43,16 @@ class VariantEvidence(BaseModel):
         if measurement is None or measurement.status == "failed" or measurement.kind == "emulated":
             return None
         return measurement if "p50" in measurement.latency_ms else None
+
+    def stored(self, target: str) -> int | None:
+        """Bytes that a target stores of it, where the target takes it and tells them."""
+        measurement = self.measurements.get(target)
+        return measurement.realised_bytes if measurement and measurement.status == "ok" else None
+
+    def objective(self, objective: str) -> float | None:
+        """What an objective minimises, where it is known: bytes, or ms."""
+        kind, _, target = objective.partition(":")
+        if kind == "latency":
+            found = self.latency(target)
+            return found.latency_ms["p50"] if found else None
+        return self.stored(target) if target else self.variant.size_bytes

@@ -63,6 +63,7 @@ def _limits(evidence: VariantEvidence, budget: Budget) -> list[Check]:
         sign = "within" if size <= limit else "above"
         checks.append(Check("pass" if size <= limit else "fail", f"size {size:,} bytes is {sign} {limit:,}"))
     checks += [_latency(evidence, target, limit) for target, limit in budget.max_latency_ms.items()]
+    checks += [_arena(evidence, target, limit) for target, limit in budget.max_arena_bytes.items()]
     return checks
 
 
@@ -79,7 +80,8 @@ def _accuracy(evidence: VariantEvidence, limit: float) -> Check:
 def _latency(evidence: VariantEvidence, target: str, limit: float) -> Check:
     measurement = evidence.latency(target)
     if measurement is None:
-        return Check("inconclusive", f"no latency on {target}: {_missing(evidence.measurements.get(target))}")
+        reason = _missing(evidence.measurements.get(target), timed=True)
+        return Check("inconclusive", f"no latency on {target}: {reason}")
     value = measurement.latency_ms["p50"]
     low, high = measurement.latency_ci_ms.get("p50", (value, value))
     verdict = settle(value, (low, high), limit)
@@ -88,20 +90,31 @@ def _latency(evidence: VariantEvidence, target: str, limit: float) -> Check:
     return Check(verdict, f"{measurement.kind} p50 on {target} {value:.3g}{spread} ms is {how} {limit:g} ms")
 
 
+def _arena(evidence: VariantEvidence, target: str, limit: int) -> Check:
+    """Memory is the same in every run, so there is no interval to settle."""
+    measurement = evidence.measurements.get(target)
+    arena = measurement.arena_bytes if measurement and measurement.status == "ok" else None
+    if measurement is None or arena is None:
+        return Check("inconclusive", f"no arena on {target}: {_missing(measurement)}")
+    sign = "within" if arena <= limit else "above"
+    verdict: Verdict = "pass" if arena <= limit else "fail"
+    return Check(verdict, f"{measurement.kind} arena on {target} {arena:,} bytes is {sign} {limit:,}")
+
+
 def _rankable(evidence: VariantEvidence, objective: str) -> list[Check]:
-    """A latency objective needs that latency."""
-    kind, _, target = objective.partition(":")
-    if kind != "latency" or evidence.latency(target):
+    """An objective on a target needs that target's figure."""
+    if evidence.objective(objective) is not None:
         return []
-    reason = _missing(evidence.measurements.get(target))
-    return [Check("inconclusive", f"the objective needs a latency on {target}: {reason}")]
+    kind, _, target = objective.partition(":")
+    reason = _missing(evidence.measurements.get(target), timed=kind == "latency")
+    return [Check("inconclusive", f"the objective needs a {kind} on {target}: {reason}")]
 
 
-def _missing(measurement: Measurement | None) -> str:
+def _missing(measurement: Measurement | None, *, timed: bool = False) -> str:
     if measurement is None:
         return "it was not measured there"
     if measurement.status == "failed":
         return measurement.reason or "the measurement failed"
-    if measurement.kind == "emulated":
+    if timed and measurement.kind == "emulated":
         return "an emulated time is neither ranked nor gated"
     return "the target reports none"

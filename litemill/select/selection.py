@@ -41,7 +41,8 @@ def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str) 
     Args:
         evidence: One entry a recipe; failed recipes included.
         budget: The limits.
-        objective: `size` (bytes of the `.tflite`, then compressed bytes) or `latency:<target>`.
+        objective: `size` (bytes of the `.tflite`, then compressed bytes), `size:<target>` (bytes that it stores) or
+            `latency:<target>`.
     """
     judgements = []
     front = _front(evidence, objective)
@@ -106,14 +107,11 @@ def _row(entry: VariantEvidence, said: Judgement) -> VariantResult:
 
 
 def _front(evidence: Sequence[VariantEvidence], objective: str) -> set[str]:
-    """Recipes on the front of metric, file size, compressed size and, for a latency objective, that latency.
+    """Recipes on the front of metric, file size, compressed size and what the objective asks of a target.
 
     The compressed size is an axis of its own: pruning and clustering show there, as the file itself stays as large.
     """
-    kind, _, target = objective.partition(":")
-    usable = [entry for entry in evidence if not entry.failure]
-    if kind == "latency":
-        usable = [entry for entry in usable if entry.latency(target)]
+    usable = [entry for entry in evidence if not entry.failure and entry.objective(objective) is not None]
     points = [
         (entry.loss, entry.variant.size_bytes, entry.variant.gzip_bytes, _cost(entry, usable, objective))
         for entry in usable
@@ -137,29 +135,36 @@ def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: s
     variants of different models are measured in different sessions, and a ratio survives what a time does not.
     """
     kind, _, target = objective.partition(":")
-    if kind != "latency":
-        return float(entry.variant.size_bytes)
-    found = {other.recipe: other.latency(target) for other in among}
-    ratios = {recipe: latency.ratio_to_float32 for recipe, latency in found.items() if latency is not None}
-    ratio, own = ratios.get(entry.recipe), found[entry.recipe]
-    if ratio is not None and None not in ratios.values():
-        return ratio.value
-    return own.latency_ms["p50"] if own else float("inf")
+    own = entry.objective(objective)
+    if own is None:
+        return math.inf
+    if kind == "latency":
+        found = [other.latency(target) for other in among]
+        latency = entry.latency(target)
+        if latency and latency.ratio_to_float32 and all(one is None or one.ratio_to_float32 for one in found):
+            return latency.ratio_to_float32.value
+    return float(own)
 
 
 def _why(ranked: Sequence[VariantEvidence], objective: str) -> str:
     best = ranked[0]
-    target = objective.partition(":")[2]
-    latency = best.latency(target) if target else None
-    if latency is None:
-        quality, figure = "smallest", f"{best.variant.size_bytes:,} bytes"
-    else:
-        quality, figure = f"fastest on {target}", f"p50 {latency.latency_ms['p50']:.3g} ms ({latency.kind})"
+    kind, _, target = objective.partition(":")
+    quality, figure = _praise(best, kind, target)
     if len(ranked) == 1:
         return f"{best.recipe} is the only admissible variant: {figure}"
     text = f"{best.recipe} is the {quality} of {len(ranked)} admissible variants: {figure}"
-    tied = [other.recipe for other in ranked[1:] if _within_noise(best, other, target)]
+    tied = [other.recipe for other in ranked[1:] if kind == "latency" and _within_noise(best, other, target)]
     return f"{text}; within the noise of it: {', '.join(tied)}" if tied else text
+
+
+def _praise(best: VariantEvidence, kind: str, target: str) -> tuple[str, str]:
+    """What the winner is, and the figure that shows it."""
+    found = best.measurements[target] if target else None
+    if found is None:
+        return "smallest", f"{best.variant.size_bytes:,} bytes"
+    if kind == "latency":
+        return f"fastest on {target}", f"p50 {found.latency_ms['p50']:.3g} ms ({found.kind})"
+    return f"smallest on {target}", f"{found.realised_bytes:,} bytes stored ({found.kind})"
 
 
 def _within_noise(best: VariantEvidence, other: VariantEvidence, target: str) -> bool:

@@ -28,6 +28,7 @@ def test_an_int8_model_gets_estimates_that_say_so(subjects: dict[str, Subject], 
     assert one.latency_ms["p50"] == pytest.approx(one.details["cycles"] / one.device["clock_hz"] * 1e3, rel=1e-3)
     assert one.latency_ms["p50"] > 0
     assert one.peak_memory_bytes and one.realised_bytes and one.details["npu_weight_bytes"] > 0
+    assert one.arena_bytes == one.details["sram_bytes"] > 0
     assert one.device["system_config"] == "Ethos_U55_High_End_Embedded"
     assert (one.requested_accelerator, one.actual_accelerator) == ("ethos-u55-128", "ethos-u55-128")
 
@@ -84,6 +85,8 @@ def test_every_accelerator_is_known_to_vela(
     one = estimate(subjects["int8"], samples, device)
     assert (one.status, one.reason) == ("ok", "")
     assert one.realised_bytes and one.latency_ms["p50"] > 0
+    # where the arena is not alone in its memory, Vela's figure is not the arena's
+    assert (one.arena_bytes is not None) == parse_target(device).tells("arena") == device.startswith("ethos-u55")
 
 
 def test_an_unknown_system_is_refused_by_vela_and_told(

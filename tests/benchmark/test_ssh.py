@@ -82,7 +82,7 @@ def test_an_emulated_device_says_so(
     spec = target(sshd, emulated=True)
     (one,) = measure(spec, [subjects["float32"]], samples)
     assert one.kind == "emulated"
-    assert not parse_target(spec).gives_latency
+    assert not parse_target(spec).tells("latency")
 
 
 def test_facts_of_a_device(sshd: LoopbackSshd) -> None:

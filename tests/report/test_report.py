@@ -12,7 +12,7 @@ import pytest
 from litemill.layout import EVALUATION, MEASUREMENT, VARIANT
 from litemill.report import read_evidence, write_report
 from litemill.report.figures import Figure, figures
-from litemill.results import Results
+from litemill.results import Results, TargetResult
 from litemill.select import build_results, select
 from litemill.spec import Budget
 from tests.made_evidence import FASHION, Made, write_bundle
@@ -199,6 +199,39 @@ def test_the_limits_of_the_budget_are_drawn_where_they_are(tmp_path: Path) -> No
 
     assert figure.x_limit == figure.x.at(120_000)
     assert figure.y_limit == pytest.approx(figure.y.at(0.9191 - 0.005), abs=0.1)
+
+
+def on_an_npu(results: Results) -> Results:
+    """The same results with a target that stores a third of each file, needs an arena and times nothing."""
+    rows = [
+        row.model_copy(
+            update={
+                "measurements": {
+                    "npu": TargetResult(kind="estimated", realised_bytes=row.size_bytes // 3, arena_bytes=51_808)
+                }
+            }
+        )
+        for row in results.variants
+    ]
+    return results.model_copy(update={"variants": rows, "objective": "size:npu"})
+
+
+def test_what_a_target_stores_and_needs_is_in_the_report(tmp_path: Path) -> None:
+    """Pruning and clustering pay there and in the download, not in the file."""
+    results, folder = run_folder(tmp_path, budget=Budget(max_arena_bytes={"npu": 65_536}))
+    results = on_an_npu(results)
+    write_report(results, folder)
+
+    summary = (folder / "summary.md").read_text()
+    asked = "Objective: smallest size stored on npu. Budget: arena on npu at most 65,536 bytes."
+    assert asked in summary and asked in Page((folder / "report.html").read_text()).text
+    assert " npu stored | npu arena |\n" in summary
+    pcqat = next(row for row in results.variants if row.recipe == "pcqat")
+    line = next(line for line in summary.splitlines() if f" {pcqat.recipe} " in line)
+    assert line.endswith(f" {pcqat.size_bytes // 3:,} | 51,808 |")
+    figure = next(figure for figure in figures(results) if figure.title == "top1 against size on npu")
+    assert figure.x_label == "bytes that npu stores (estimated)"
+    assert len(figure.points) == sum(not made.reason for made in FASHION)
 
 
 def test_a_widely_spread_axis_is_logarithmic(tmp_path: Path) -> None:

@@ -148,6 +148,56 @@ def test_a_latency_limit_is_never_met_by_a_number_that_does_not_count(
     assert (judgement.verdict, judgement.reasons) == ("inconclusive", [reason])
 
 
+def stored(recipe: str, realised: int | None, arena: int | None = None, **more: Any) -> VariantEvidence:
+    """A variant of 1,000 bytes on an NPU that stores it in its own way; nothing is timed."""
+    found = Measurement(recipe=recipe, target="npu", realised_bytes=realised, arena_bytes=arena, **more)
+    return variant(recipe, npu=found)
+
+
+def test_an_arena_limit_is_settled_by_the_arena_alone() -> None:
+    evidence = [
+        stored("fits", 1000, 65_536),
+        stored("large", 1000, 65_552, kind="estimated"),
+        stored("untold", 1000),
+        stored("refused", None, status="failed", reason="TFLM refuses it"),
+        variant("elsewhere"),
+    ]
+    selection = select(evidence, Budget(max_arena_bytes={"npu": 65_536}), "size")
+    assert selection.winner == "fits"
+    assert [(said.verdict, said.reasons) for said in selection.judgements] == [
+        ("pass", ["measured arena on npu 65,536 bytes is within 65,536"]),
+        ("fail", ["estimated arena on npu 65,552 bytes is above 65,536"]),
+        ("inconclusive", ["no arena on npu: the target reports none"]),
+        ("inconclusive", ["no arena on npu: TFLM refuses it"]),
+        ("inconclusive", ["no arena on npu: it was not measured there"]),
+    ]
+
+
+def test_a_size_objective_on_a_target_ranks_by_what_it_stores() -> None:
+    """The files are equally large; what the target makes of them is not."""
+    evidence = [
+        stored("int8", 900, kind="estimated"),
+        stored("pruned-int8", 600, kind="estimated"),
+        stored("float32", None, status="failed", reason="no op of it runs on the NPU"),
+    ]
+    selection = select(evidence, Budget(), "size:npu")
+    assert selection.reason == (
+        "pruned-int8 is the smallest on npu of 2 admissible variants: 600 bytes stored (estimated)"
+    )
+    assert [(said.verdict, said.rank, said.pareto) for said in selection.judgements] == [
+        ("pass", 2, False),
+        ("pass", 1, True),
+        ("inconclusive", None, False),
+    ]
+    assert selection.judgements[2].reasons == ["the objective needs a size on npu: no op of it runs on the NPU"]
+
+
+def test_an_emulated_device_times_nothing_but_stores_what_it_stores() -> None:
+    evidence = [stored("int8", 900, 500, kind="emulated")]
+    assert select(evidence, Budget(max_arena_bytes={"npu": 500}), "size:npu").winner == "int8"
+    assert select(evidence, Budget(), "latency:npu").winner == ""
+
+
 def test_a_latency_objective_needs_that_latency() -> None:
     selection = select([variant("int8"), variant("f", host=measured(2.0))], Budget(), "latency:host")
     assert selection.winner == "f"
