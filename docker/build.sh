@@ -1,7 +1,7 @@
 #!/bin/sh
-# Build the images `train` and `edge` with docker or podman.
+# Build the images `train` and `edge` with docker or podman, or `mlflow`, the tracking server's.
 #
-#   docker/build.sh [train] [edge]
+#   docker/build.sh [train] [edge] [mlflow]
 #
 # ENGINE      docker or podman              [the first one found]
 # BASE_IMAGE  image with Python 3.11        [python:3.11-slim]
@@ -20,7 +20,11 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 
 set -- ${*:-train edge}
 for name in "$@"; do
-  tag=${PREFIX:-ghcr.io/litemill/}$name:$version-python3.11
+  case $name in
+    mlflow) tag=$(sed -n 's/^mlflow==//p' requirements.lock) ;;
+    *) tag=$version-python3.11 ;;
+  esac
+  tag=${PREFIX:-ghcr.io/litemill/}$name:$tag
   options="--network=host"
   case $engine in
     *podman)

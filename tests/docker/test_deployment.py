@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
+KUBERNETES = "1.33"
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,11 @@ def test_the_server_answers_to_the_names_that_tasks_and_people_use(
     for host in ("mlflow:5000", "localhost:5000", "127.0.0.1:5000"):
         assert any(fnmatch.fnmatch(host, allowed) for allowed in on_one_machine)
     assert "*" not in on_cluster + on_one_machine
+
+
+def test_the_cluster_takes_the_manifests(manifests: dict[str, Any]) -> None:
+    for manifest in manifests.values():
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
 def test_the_service_finds_the_server(manifests: dict[str, Any]) -> None:

@@ -34,6 +34,17 @@ class Engine:
         assert not check or done.returncode == 0, f"{arguments}: {done.stderr[-2000:]}"
         return done
 
+    def script(self, name: str, *arguments: str) -> None:
+        """Run a script of docker/."""
+        done = subprocess.run(
+            [ROOT / "docker" / name, *arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | self.environment,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
+
     def read_only(self, image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run a command in an image as a cluster should: its own user, read-only root, no capabilities."""
         hardened = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")
@@ -54,8 +65,8 @@ def engine() -> Iterator[Engine]:
         environment["BASE_IMAGE"] = os.environ.get("BASE_IMAGE", BASE)
     engine = Engine(command, environment)
     if environment.get("BASE_IMAGE") == BASE and engine("image", "exists", BASE, check=False).returncode:
-        _script("base.sh", environment, BASE)
-    _script("build.sh", environment)
+        engine.script("base.sh", BASE)
+    engine.script("build.sh")
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     yield engine
@@ -72,10 +83,3 @@ def _answers(command: str) -> bool:
         bool(shutil.which(command))
         and not subprocess.run([command, "info"], capture_output=True, check=False).returncode
     )
-
-
-def _script(name: str, environment: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [ROOT / "docker" / name, *arguments], capture_output=True, text=True, env=os.environ | environment, check=False
-    )
-    assert done.returncode == 0, f"{name}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
