@@ -30,6 +30,7 @@ class TargetResult(Entry):
     peak_memory_bytes: int | None = None
     arena_bytes: int | None = None
     realised_bytes: int | None = None
+    delegated_fraction: float | None = None
     accelerator: str = ""
 
     @classmethod

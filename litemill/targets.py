@@ -59,6 +59,11 @@ KINDS: dict[str, Kind] = {
         )
         for size in ETHOS
     },
+    "edgetpu": Kind(
+        "Coral Edge TPU, by edgetpu_compiler or, without it, by rules: ops and memory, no latency",
+        frozenset({"compiler"}),
+        frozenset({"size"}),
+    ),
 }
 """Kinds of targets by the name or the scheme (`ssh` of `ssh://pi`) of the device."""
 
@@ -98,6 +103,7 @@ class TargetSpec(BaseModel):
     ssh_config: str = Field("", description="file for ssh -F; empty for the user's own")
     emulated: bool = Field(False, description="the device is emulated: its times are shown, never ranked or gated")
     timeout: PositiveFloat = Field(600.0, description="seconds after which a session is given up")
+    compiler: str = Field("", description="path of edgetpu_compiler; empty for the one on the PATH")
     system_config: str = Field("", description="Vela's; empty for its default of the family")
     memory_mode: str = Field("", description="Vela's; empty for its default of the family")
 

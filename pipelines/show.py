@@ -131,12 +131,14 @@ def _latency(variant: VariantResult, target: str) -> tuple[str, str]:
 
 
 def _found(found: TargetResult | None) -> str:
-    """What a target without a clock of its own says: estimated latency, bytes it stores, arena."""
+    """What a target without a clock of its own says: estimated latency, ops left to the CPU, bytes it stores, arena."""
     if found is None or found.status != "ok":
         return "does not run" if found else ""
     told = []
     if "p50" in found.latency_ms:
         told.append(f"{found.latency_ms['p50']:.3f} ms {found.kind}")
+    if found.delegated_fraction is not None and found.accelerator != "cpu" and "p50" not in found.latency_ms:
+        told.append(f"{found.delegated_fraction:.0%} of ops {found.kind}")
     if found.realised_bytes is not None:
         told.append(f"{found.realised_bytes:,} stored")
     if found.arena_bytes is not None:

@@ -51,6 +51,7 @@ def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path:
         ({"device": "host", "name": "a b"}, "target name 'a b': letters, digits, '.', '_' and '-' only"),
         ("ssh://", "target 'ssh://': an address is ssh://[user@]host[:port]"),
         ("ssh://-oProxyCommand=x", "target 'ssh://-oProxyCommand=x': an address is ssh://[user@]host[:port]"),
+        ({"device": "edgetpu", "threads": 2}, "edgetpu does not take 'threads' (it takes: compiler)"),
         ("host://pi", "target 'host://pi': host takes no address"),
         ("adb://R58M", "target 'adb://R58M' needs benchmark_model: the binary's path, built for the device"),
         (
@@ -98,12 +99,13 @@ def test_names_in_budget_and_objective_are_those_of_the_targets(tmp_path: Path) 
         ("budget: {max_arena_bytes: {host: 1}}", "budget.max_arena_bytes.host: target 'host' tells no arena"),
         ("budget: {max_arena_bytes: {ethos-u65-256: 1}}", "target 'ethos-u65-256' tells no arena"),
         ("budget: {max_latency_ms: {tflm: 1}}", "budget.max_latency_ms.tflm: target 'tflm' tells no latency"),
+        ("objective: latency:edgetpu", "objective: target 'edgetpu' tells no latency"),
         ("budget: {max_arena_bytes: {tflm: 0}}", "max_arena_bytes.tflm: Input should be greater than 0"),
         ("budget: {max_arena: {tflm: 1}}", "unknown key 'budget.max_arena'; did you mean 'max_arena_bytes'?"),
     ],
 )
 def test_a_budget_or_objective_that_no_target_can_settle_is_refused(more: str, told: str, tmp_path: Path) -> None:
-    path = write(tmp_path, "[host, tflm, ethos-u55-128, ethos-u65-256]")
+    path = write(tmp_path, "[host, tflm, ethos-u55-128, ethos-u65-256, edgetpu]")
     path.write_text(f"{path.read_text()}{more}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from litemill.benchmark.android import AndroidTarget
+from litemill.benchmark.edgetpu import EdgeTpuTarget
 from litemill.benchmark.ethos import EthosTarget
 from litemill.benchmark.litert import LiteRtTarget
 from litemill.benchmark.session import Target
@@ -18,6 +19,7 @@ TARGETS: dict[str, Callable[[TargetSpec], Target]] = {
     "adb": AndroidTarget,
     "tflm": TflmTarget,
     "ethos": EthosTarget,
+    "edgetpu": EdgeTpuTarget,
 }
 """By kind; `ethos` is all of `ethos-u…`."""
 

@@ -51,6 +51,7 @@ class Accelerator:
         source: Where the rules come from.
         max_rank: Most dimensions of a tensor.
         static: Whether every dimension must be fixed.
+        one_partition: Whether all that stands behind the first op left out is left out too.
     """
 
     ops: frozenset[str]
@@ -58,14 +59,72 @@ class Accelerator:
     source: str
     max_rank: int = 4
     static: bool = True
+    one_partition: bool = False
 
 
 ACCELERATORS = {
     "gpu": Accelerator(
         ops=CONVOLUTIONAL
-        | frozenset(["DEQUANTIZE", "ELU", "EXP", "HARD_SWISH", "LEAKY_RELU", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE"]),
-        dtypes=frozenset({"float16", "float32", "int8", "uint8", "int32"}),
-        source="LiteRT documentation, GPU delegate: supported ops",
+        | frozenset(
+            [
+                "ABS",
+                "ADD_N",
+                "BATCH_MATMUL",
+                "CAST",
+                "COS",
+                "CUMSUM",
+                "DENSIFY",
+                "DEPTH_TO_SPACE",
+                "DEQUANTIZE",
+                "DIV",
+                "ELU",
+                "EQUAL",
+                "EXP",
+                "FLOOR",
+                "FLOOR_DIV",
+                "FLOOR_MOD",
+                "GATHER",
+                "GELU",
+                "GREATER",
+                "GREATER_EQUAL",
+                "HARD_SWISH",
+                "LEAKY_RELU",
+                "LESS",
+                "LESS_EQUAL",
+                "LOG",
+                "LOGICAL_AND",
+                "LSTM",
+                "MIRROR_PAD",
+                "NEG",
+                "NOT_EQUAL",
+                "ONE_HOT",
+                "PACK",
+                "PADV2",
+                "POW",
+                "QUANTIZE",
+                "REDUCE_MAX",
+                "REDUCE_MIN",
+                "REDUCE_PROD",
+                "RELU_0_TO_1",
+                "RELU_N1_TO_1",
+                "RSQRT",
+                "SELECT",
+                "SELECT_V2",
+                "SIGN",
+                "SIN",
+                "SPACE_TO_DEPTH",
+                "SPLIT_V",
+                "SQRT",
+                "SQUARE",
+                "SQUARED_DIFFERENCE",
+                "SUM",
+                "TILE",
+                "UNPACK",
+            ]
+        ),
+        dtypes=frozenset({"bool", "float16", "float32", "int8", "uint8", "int32"}),
+        source="LiteRT, tflite/delegates/gpu/common/model_builder.cc, NewOperationParser: "
+        "https://github.com/google-ai-edge/LiteRT/blob/main/tflite/delegates/gpu/common/model_builder.cc",
         static=False,
     ),
     "edgetpu": Accelerator(
@@ -88,7 +147,9 @@ ACCELERATORS = {
             ]
         ),
         dtypes=frozenset({"int8", "uint8", "int32"}),
-        source="Coral documentation, TensorFlow models on the Edge TPU: supported operations",
+        source="Coral, TensorFlow models on the Edge TPU, table 1 (edgetpu_compiler 16): "
+        "https://coral.ai/docs/edgetpu/models-intro/#supported-operations",
+        one_partition=True,
     ),
     "ethos-u": Accelerator(
         ops=CONVOLUTIONAL

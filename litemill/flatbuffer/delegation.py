@@ -31,8 +31,12 @@ def _predict(model: Any, graph: Any, rules: Accelerator) -> Delegation:
     ops = graph.operators or []
     costs = [op_macs(model, graph, op) for op in ops]
     taken = taken_macs = 0
+    cut = False
     for position, (op, cost) in enumerate(zip(ops, costs, strict=True)):
         reason = why_left(op_name(model, op), [graph.tensors[index] for index in _tensors(op)], rules)
+        if cut and not reason:
+            reason = "behind an op that is left out"
+        cut = rules.one_partition and bool(reason) and taken > 0
         if reason:
             left[f"{position} {op_name(model, op)}"] = reason
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 
 from litemill import cli
 from litemill.errors import InputError
-from litemill.flatbuffer import read_graph, slim
+from litemill.flatbuffer import read_graph, read_model, slim
+from litemill.flatbuffer.accelerators import ACCELERATORS
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.flatbuffer.inspection import differences, inspect_file
 from tests.workshop import workshop
@@ -73,6 +75,20 @@ def test_predictions(scheme: str, accelerator: str, fraction: float, reason: str
     assert found.source
     assert all(reason is not None and reason in why for why in found.left.values())
     assert bool(found.left) == (fraction < 1)
+
+
+def test_behind_an_op_that_the_edge_tpu_leaves_out_everything_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its compiler cuts the graph once: what follows runs on the CPU, however well supported it is."""
+    rules = ACCELERATORS["edgetpu"]
+    lacking = replace(rules, ops=rules.ops - {"DEPTHWISE_CONV_2D"})
+    monkeypatch.setitem(ACCELERATORS, "edgetpu", lacking)
+    ops = list(read_model(tflite("ds_cnn", "int8")).subgraphs[0].operators)
+    found = read_graph(tflite("ds_cnn", "int8")).delegation["edgetpu"]
+    first = min(int(op.split()[0]) for op in found.left)
+    assert first > 0
+    assert found.ops_fraction == first / len(ops)
+    assert found.left[f"{first} DEPTHWISE_CONV_2D"] == "op not supported"
+    assert found.left[f"{first + 1} CONV_2D"] == "behind an op that is left out"
 
 
 def test_xnnpack_takes_float_whole_int8_but_for_its_softmax_and_nothing_of_int16() -> None:
