@@ -50,8 +50,9 @@ lint: setup  ## ruff, mypy and the layers
 e2e: setup  ## tests that need servers, devices or minutes
 	$(BIN)/pytest -m e2e
 
-bench: setup  ## does the benchmark tell equal from slower on this machine? (A/A, and one layer more)
+bench: setup  ## does the benchmark tell equal from slower on this machine? how fast is evaluation?
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.evaluation
 
 bench-accuracy: setup  ## what the train-aware steps cost and bring on Fashion-MNIST (half an hour)
 	$(BIN)/python -m benchmarks.accuracy

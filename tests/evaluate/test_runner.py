@@ -11,7 +11,8 @@ from ai_edge_litert.interpreter import Interpreter
 from litemill.errors import InputError
 from litemill.evaluate import Runner
 from litemill.evaluate.runner import quantize
-from tests.workshop import RECIPES, digits, workshop
+from litemill.flatbuffer import read_graph
+from tests.workshop import RECIPES, convert_here, digits, keras, workshop, write_model
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -42,6 +43,28 @@ def test_outputs_are_those_of_a_plain_litert_loop() -> None:
     assert np.allclose(Runner(path).run(x), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int16x8"])
+def test_every_division_of_the_work_gives_the_same_bits(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, x = workshop().tflite(recipe), digits()[0][:300]
+    expected = Runner(path, batch=1, threads=1).run(x)
+    for batch, cores in ((None, 3), (7, 4), (299, 2), (300, 2), (1, 2)):
+        assert np.array_equal(Runner(path, batch=batch, threads=cores).run(x), expected), (batch, cores)
+    # Too large for a copy of the weights on each core: threads inside one interpreter.
+    monkeypatch.setattr("litemill.evaluate.runner.COPIES_BYTES", 1)
+    assert np.array_equal(Runner(path, threads=2).run(x), expected)
+
+
+def test_no_state_goes_from_one_sample_to_the_next(tmp_path: Path) -> None:
+    k = keras()
+    model = k.Sequential([k.Input((6, 3)), k.layers.LSTM(4), k.layers.Dense(2)])
+    path = convert_here(write_model(tmp_path / "model", model), "float32", [-1, 6, 3], tmp_path / "m.tflite")
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in read_graph(path).ops
+    x = np.random.default_rng(0).normal(size=(20, 6, 3)).astype(np.float32)
+    found = Runner(path, threads=2).run(x)
+    assert np.allclose(found, model.predict(x, verbose=0), atol=1e-6)
+    assert np.array_equal(Runner(path, threads=1).run(x[::-1])[::-1], found)
+
+
 def test_memory_mapped_input_and_odd_counts(tmp_path: Path) -> None:
     x = digits()[0][:65]
     np.save(tmp_path / "x.npy", x)
@@ -56,6 +79,10 @@ def test_quantize_saturates_and_rounds_halves_away_from_zero() -> None:
     details = {"dtype": np.int8, "quantization": (0.5, 1)}
     values = np.array([0.25, -0.25, 0.24, 1000.0, -1000.0], np.float32)
     assert quantize(values, details).tolist() == [2, 0, 1, 127, -128]
+    values = np.concatenate([np.arange(-300, 300) / 4, [0.0, -0.0], np.random.default_rng(0).normal(0, 60, 999)])
+    expected = np.trunc(2 * values + np.copysign(0.5, values)) + 1
+    found = quantize(values.astype(np.float32), details)
+    assert np.array_equal(found, np.clip(expected, -128, 127).astype(np.int8))
 
 
 def test_a_wrong_shape_and_a_broken_file_are_told(tmp_path: Path) -> None:

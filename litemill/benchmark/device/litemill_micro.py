@@ -33,6 +33,7 @@ def run(interpreter: Any, inputs: Any) -> Any:
     """Raw first output for every raw sample."""
     found = []
     for position in range(len(inputs)):
+        interpreter.reset()
         interpreter.set_input(inputs[position : position + 1], 0)
         interpreter.invoke()
         found.append(np.array(interpreter.get_output(0)))

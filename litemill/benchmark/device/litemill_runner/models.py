@@ -56,8 +56,9 @@ class InterpreterModel:
             raise RuntimeError(f"delegate {accelerator.partition(':')[2]} took none of {counts['total']} ops")
 
     def feed(self, sample: Any) -> None:
-        """Set the input, `[1, …]`."""
+        """Set the input, `[1, …]`, and forget what recurrent layers keep of the sample before."""
         self._interpreter.set_tensor(self._input, sample)
+        self._interpreter.reset_all_variables()
 
     def read(self) -> Any:
         """The first output, `[1, …]`."""
