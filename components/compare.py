@@ -1,7 +1,7 @@
 """Put all variants side by side, apply the budget, and name the one to ship."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, Markdown, Output
+from kfp.dsl import HTML, Artifact, Input, Markdown, Output
 
 from components.images import EDGE
 
@@ -15,6 +15,7 @@ def compare(
     max_accuracy_drop: float,
     max_size_bytes: int,
     objective: str,
+    diagnosis: Input[Markdown],
     results: Output[Artifact],
     report: Output[HTML],
     summary: Output[Markdown],
@@ -29,6 +30,7 @@ def compare(
         max_accuracy_drop: In place of the section's own; a negative one means no limit.
         max_size_bytes: In place of the section's own; a negative one means no limit.
         objective: What to minimise, such as `size`.
+        diagnosis: What the doctor said before the run.
         results: `results.json`, the report and every variant with its evidence.
         report: The report as a page.
         summary: The same in a few lines.
@@ -46,7 +48,7 @@ def compare(
 
     ids = [one for group in run_ids for one in group.split(",") if one]
     limits = Budget.model_validate(budget).replaced(max_accuracy_drop, int(max_size_bytes))
-    found = compare_runs(run_id, ids, name, limits, objective, Path(results.path))
+    found = compare_runs(run_id, ids, name, limits, objective, Path(results.path), Path(diagnosis.path))
     shutil.copyfile(Path(results.path) / REPORT, report.path)
     shutil.copyfile(Path(results.path) / SUMMARY, summary.path)
     return "pass" if found.winner else "fail"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator,
 
 from litemill.steps import nearest
 
-TRAINING = ("import-model", "prune", "cluster", "quantize-aware-train", "finetune")
+TRAINING = ("doctor", "import-model", "prune", "cluster", "quantize-aware-train", "finetune")
 """Components that train or load Keras models: they get the larger defaults."""
 
 COMPONENTS = (

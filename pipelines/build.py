@@ -8,6 +8,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from components.cluster import cluster
 from components.compare import compare
+from components.doctor import doctor
 from components.evaluate import evaluate
 from components.finetune import finetune
 from components.finish_run import finish_run
@@ -18,7 +19,7 @@ from components.quantize_aware_train import quantize_aware_train
 from components.release import release
 from components.start_run import start_run
 from litemill.spec import NO_LIMIT, RunSpec
-from pipelines.deliver import build_delivery
+from pipelines.deliver import build_delivery, plain_recipes
 from pipelines.plan import PlannedModel, plan, written
 from pipelines.tasks import Dress, add_task, slug, undressed
 
@@ -77,6 +78,18 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             )
             run_id = started.outputs["run_id"]
+            examined = add(
+                doctor,
+                "doctor",
+                model_uri=model_uri,
+                model_sha256=started.outputs["model_sha256"],
+                allow_unsafe=spec.model.allow_unsafe,
+                data=_plain(spec)["data"],
+                data_uri=data_uri,
+                data_sha256=started.outputs["data_sha256"],
+                recipes=plain_recipes(spec.recipes),
+                seed=spec.training.seed,
+            )
             dataset = add(
                 prepare_data,
                 "prepare-data",
@@ -129,6 +142,7 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 max_accuracy_drop=max_accuracy_drop,
                 max_size_bytes=max_size_bytes,
                 objective=spec.objective,
+                diagnosis=examined.outputs["diagnosis"],
             )
             if spec.release:
                 with dsl.If(compared.outputs["Output"] == "pass", name="gate-passed"):

@@ -33,11 +33,11 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseCo
         bundle: dict[str, Any] = {}
         converting = {"model": model, "seed": spec.training.seed, "deploy": spec.deploy.model_dump()}
         if planned.uncalibrated:
-            recipes = _plain(planned.uncalibrated)
+            recipes = plain_recipes(planned.uncalibrated)
             converted = add(ptq, f"ptq-{name}", recipes=recipes, **converting)
             bundle = {"bundle": converted.outputs["variants"]}
         if planned.calibrated:
-            recipes = _plain(planned.calibrated)
+            recipes = plain_recipes(planned.calibrated)
             converted = add(
                 int8_convert, f"int8-convert-{name}", recipes=recipes, dataset=dataset, **converting, **bundle
             )
@@ -63,5 +63,6 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseCo
     return deliver
 
 
-def _plain(recipes: Mapping[str, Sequence[Step]]) -> dict[str, list[dict[str, Any]]]:
+def plain_recipes(recipes: Mapping[str, Sequence[Step]]) -> dict[str, list[dict[str, Any]]]:
+    """Recipes as plain data that travels in a task's arguments."""
     return {name: [step.model_dump(mode="json") for step in steps] for name, steps in recipes.items()}

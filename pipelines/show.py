@@ -25,7 +25,7 @@ def plan_tree(spec: RunSpec) -> Tree:
     tree = Tree(
         f"[bold]{spec.name}[/]: {len(spec.recipes)} recipes on {', '.join(target.name for target in spec.targets)}"
     )
-    for task in ("start-run", "prepare-data"):
+    for task in ("start-run", "doctor", "prepare-data"):
         tree.add(task)
     _add_model(tree, spec, plan(spec), "import-model → evaluate-baseline")
     tree.add("compare")

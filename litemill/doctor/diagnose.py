@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from litemill.artifacts import write_text
 from litemill.data.checks import check_source, open_source
-from litemill.doctor.findings import Diagnosis, Finding
+from litemill.doctor.findings import Diagnosis, Finding, to_markdown
 from litemill.doctor.layers import examine_layers, examine_preprocessing_layers, examine_recipes
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
+from litemill.errors import InputError
 from litemill.models.peek import check_fit
 from litemill.models.source import load_source
-from litemill.spec import RunSpec
+from litemill.spec import DataSpec, ModelSpec, RunSpec, Training
+from litemill.steps import Step
 from litemill.storage import fetch
 
 
@@ -36,3 +43,26 @@ def diagnose(spec: RunSpec) -> Diagnosis:
         layers=examine_layers(source.keras) if source.keras is not None else [],
         recipes=examine_recipes(source.keras, reason, spec),
     )
+
+
+def write_diagnosis(
+    model: ModelSpec, data: DataSpec, recipes: Mapping[str, Sequence[Step | dict[str, Any]]], seed: int, out: Path
+) -> Diagnosis:
+    """Examine a run and leave what was found as a Markdown page. Sources that can't be used are a finding too.
+
+    Args:
+        model: The source model.
+        data: The data section of the run.
+        recipes: Steps by recipe name, as `Step` or its plain data.
+        seed: Of every draw.
+        out: The file to write.
+    """
+    steps = {name: [Step.model_validate(step) for step in written] for name, written in recipes.items()}
+    spec = RunSpec(name="run", model=model, data=data, training=Training(seed=seed), recipes=steps)
+    try:
+        diagnosis = diagnose(spec)
+    except InputError as error:
+        # The task that needs the source fails with the same words; here they are the diagnosis.
+        diagnosis = Diagnosis(findings=[Finding(level="error", what=str(error))])
+    write_text(out, to_markdown(diagnosis))
+    return diagnosis

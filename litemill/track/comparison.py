@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litemill.artifacts import staged, write_manifest
 from litemill.errors import InputError
-from litemill.layout import RESULTS, SAMPLES, SUMMARY
+from litemill.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY
 from litemill.report import read_evidence, write_report
 from litemill.results import Results
 from litemill.select import build_results, select
@@ -23,7 +24,13 @@ VARIANTS = "variants"
 
 
 def compare(
-    parent_run_id: str, run_ids: Sequence[str], name: str, budget: Budget, objective: str, out: Path
+    parent_run_id: str,
+    run_ids: Sequence[str],
+    name: str,
+    budget: Budget,
+    objective: str,
+    out: Path,
+    diagnosis: Path | None = None,
 ) -> Results:
     """Say which variant to ship, and leave the whole result in a folder and in the parent run.
 
@@ -34,6 +41,7 @@ def compare(
         budget: What a variant must keep to be shipped.
         objective: What to minimise among those: `size` or `latency:<target>`.
         out: Folder for `results.json`, `report.html`, `summary.md` and `variants/<recipe>/…`; new or empty.
+        diagnosis: What the doctor said before the run; kept beside the results.
 
     Returns:
         What `results.json` holds.
@@ -52,6 +60,8 @@ def compare(
         )
         write_manifest(folder / RESULTS, results)
         write_report(results, folder, client.get_run(parent_run_id).data.params)
+        if diagnosis:
+            shutil.copyfile(diagnosis, folder / DIAGNOSIS)
         _publish(client, parent_run_id, runs, results, folder)
     return results
 

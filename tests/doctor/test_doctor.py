@@ -14,12 +14,12 @@ from litemill.cli import app
 from litemill.data.checks import open_source
 from litemill.data.digits import open_digits
 from litemill.data.preprocess import preprocess
-from litemill.doctor import diagnose, to_markdown
+from litemill.doctor import diagnose, to_markdown, write_diagnosis
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.models import load_model
 from litemill.models.backend import tf_keras
-from litemill.spec import DataSpec, Preprocessing, RunSpec
+from litemill.spec import DataSpec, ModelSpec, Preprocessing, RunSpec
 
 RECIPES = {"int8": ["int8"], "pruned": ["prune", "int8"], "qat": ["qat", "int8"]}
 
@@ -123,3 +123,18 @@ def test_leaks_blank_samples_imbalance_and_coverage(tmp_path: Path) -> None:
     assert "1 of 60 train samples hold one value only (blank images?)" in told
     assert "classes are uneven: 50 train samples of class 0, 1 of 2" in told
     assert "the calibration set has no sample of classes [1, 2]: their activations may be clipped" in told
+
+
+def test_the_task_writes_what_it_finds_and_never_fails_for_it(digits_model: Path, tmp_path: Path) -> None:
+    """Recipes come as plain data; data that can't be used is a finding, told in the words of the task that needs it."""
+    recipes = {"pruned": [{"name": "prune", "options": {"sparsity": 0.5}}, {"name": "int8", "options": {}}]}
+    model = ModelSpec(uri=str(digits_model.parent / "digits.keras"))
+    wrong = DataSpec(kind="digits", preprocessing=Preprocessing(scale=1 / 255))
+    found = write_diagnosis(model, wrong, recipes, 3, tmp_path / "wrong.md")
+    assert [finding.level for finding in found.findings] == ["ok", "ok", "error"]
+    told = (tmp_path / "wrong.md").read_text()
+    assert "Set data.preprocessing: {scale: 0.0625}" in told
+    assert "| pruned | should work |" in told
+    absent = DataSpec(kind="npz", uri=str(tmp_path / "absent.npz"))
+    write_diagnosis(model, absent, recipes, 3, tmp_path / "absent.md")
+    assert f"- **error**: {tmp_path}/absent.npz: no such file" in (tmp_path / "absent.md").read_text()

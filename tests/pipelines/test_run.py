@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from litemill.artifacts import sha256_of
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"prepare-data", "import-model", "evaluate-baseline", "ptq-source", "int8-convert-source"}
+HEAVY = {"doctor", "prepare-data", "import-model", "evaluate-baseline", "ptq-source", "int8-convert-source"}
 JUDGING = {"evaluate-source", "benchmark-host-source"}
 ALWAYS = {"start-run", "log-variants-source", "compare", "finish-run"}
 
@@ -108,6 +108,9 @@ def test_a_run_ends_with_a_winner_and_every_file_the_layout_names(first: Ran) ->
     assert first.results["variants"][0]["recipe"] == "int8"
     for name in ("results.json", "report.html", "summary.md"):
         assert (first.out / name).stat().st_size > 0
+    told = (first.out / "diagnosis.md").read_text()
+    assert "no test sample is in the train split" in told
+    assert "| int8 | should work |" in told
     for recipe in ("float32", "int8"):
         folder = first.out / "variants" / recipe
         present = {path.name for path in folder.iterdir()}
@@ -142,13 +145,19 @@ def test_another_budget_reruns_no_heavy_task_and_ends_with_3_where_nobody_meets_
 
 
 def test_a_new_recipe_reruns_its_delivery_but_not_the_import(workspace: Workspace, first: Ran) -> None:
-    """A config change reruns what it touches: the int8 recipes are the same, so the ptq ones alone are converted."""
-    workspace.write(recipes={"float32": ["float32"], "half": ["float16"], "int8": ["int8"]})
+    """A config change reruns what it touches: the diagnosis, which speaks of recipes, and their own conversion."""
+    workspace.write(recipes={"half": ["float16"]})
     more = workspace.run()
     workspace.write()
     assert more.code == 0, more.shown
-    assert {name for name in HEAVY if not more.tasks[name]} == {"prepare-data", "import-model", "evaluate-baseline"}
+    assert {name for name, ran in more.tasks.items() if not ran} == {
+        "prepare-data",
+        "import-model",
+        "evaluate-baseline",
+    }
     assert more.tasks["ptq-source"]
+    assert more.tasks["doctor"]
+    assert "| half | should work |" in (more.out / "diagnosis.md").read_text()
 
 
 def test_changed_data_under_the_same_path_reruns_what_reads_it(workspace: Workspace, first: Ran) -> None:
@@ -157,9 +166,12 @@ def test_changed_data_under_the_same_path_reruns_what_reads_it(workspace: Worksp
     before = path.read_bytes()
     with np.load(path) as arrays:
         np.savez(path, **{**arrays, "x_test": arrays["x_test"][:100], "y_test": arrays["y_test"][:100]})
+    workspace.write(recipes={"float32": ["float32"]})
     changed = workspace.run()
+    workspace.write()
     path.write_bytes(before)
     assert changed.code == 0, changed.shown
+    assert changed.tasks["doctor"]
     assert changed.tasks["prepare-data"]
     assert changed.tasks["evaluate-source"]
 

@@ -51,7 +51,8 @@ def test_the_folder_holds_the_whole_result(runs: tuple[str, list[str]], tmp_path
 
 def test_the_parent_run_explains_itself(runs: tuple[str, list[str]], tmp_path: Path) -> None:
     parent, children = runs
-    compare(parent, children, "fashion", BUDGET, "size", tmp_path / "out")
+    (tmp_path / "said").write_text("# Diagnosis")
+    compare(parent, children, "fashion", BUDGET, "size", tmp_path / "out", tmp_path / "said")
 
     client = MlflowClient(tracking_uri=tracking_uri())
     run = client.get_run(parent)
@@ -60,7 +61,8 @@ def test_the_parent_run_explains_itself(runs: tuple[str, list[str]], tmp_path: P
     assert run.data.metrics["variants"] == len(FASHION)
     assert run.data.metrics["winner/size_bytes"] == 94_600
     files = {item.path for item in client.list_artifacts(parent)}
-    assert files == {"results.json", "report.html", "summary.md", "variants"}
+    assert files == {"results.json", "report.html", "summary.md", "diagnosis.md", "variants"}
+    assert (tmp_path / "out" / "diagnosis.md").read_text() == "# Diagnosis"
     verdicts = {client.get_run(run_id).info.run_name: client.get_run(run_id).data.tags[VERDICT] for run_id in children}
     assert verdicts["dynamic"] == "pass"
     assert verdicts["clustered-int8"] == "fail"
