@@ -6,9 +6,14 @@ the image's name stands for the library; on a laptop nothing does, and a stale r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
+import os
+import sys
+import sysconfig
 from functools import cache
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import grimp
@@ -66,6 +71,44 @@ def files_of(component: str) -> list[Path]:
         beside = {name for package in own for name in _graph().find_descendants(package) | {package}}
         waiting |= {name for name in imported | beside if name.startswith("litemill")} - seen
     return sorted(files)
+
+
+def own_code(reference: str) -> str:
+    """Digest of the user's own code: the module of a function that a config names, and what it imports beside itself.
+
+    Read, not run. Installed packages do not count: they do not change between two runs of an experiment.
+
+    Args:
+        reference: `package.module:function`; looked for where `litemill.data.python` finds it.
+
+    Returns:
+        SHA-256 as hex digits; empty where nothing is named, or there is no such module (the task will say so).
+    """
+    module, colon, _ = reference.partition(":")
+    places = [(root, file) for root in _roots() if colon and (file := _module_file(root, module))]
+    if not places:
+        return ""
+    root, file = places[0]
+    finder = ModuleFinder(path=[str(root)])
+    with contextlib.suppress(SyntaxError):  # which is the task's to tell; what was read until there still counts
+        finder.import_hook(module)
+    files = {file, *(Path(found.__file__) for found in finder.modules.values() if found.__file__)}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _roots() -> list[Path]:
+    """Where a task finds modules: Python's own path, installed packages left out, then the current folder."""
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+    roots = [Path(entry).resolve() for entry in [*sys.path, os.curdir] if entry]
+    return [root for root in roots if root.is_dir() and root not in installed]
+
+
+def _module_file(root: Path, module: str) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
 
 
 def _package(module: str) -> str:

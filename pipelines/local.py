@@ -22,7 +22,7 @@ from litemill.results import Results
 from litemill.spec import RunSpec
 from pipelines.build import build_pipeline
 from pipelines.containers import container_runner
-from pipelines.fingerprint import fingerprint
+from pipelines.fingerprint import fingerprint, own_code
 from pipelines.observe import TaskEvent, observed
 from pipelines.tasks import Dress
 
@@ -79,11 +79,11 @@ def run_locally(
     """
     check_out(out)
     with ExitStack() as stack:
-        runner, dress = local.SubprocessRunner(use_venv=False), with_code()
+        runner, dress = local.SubprocessRunner(use_venv=False), with_code(spec)
         if containers:
             inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and "://" not in uri]
             used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
-            runner, dress = used.runner, with_code(used.versions)
+            runner, dress = used.runner, with_code(spec, used.versions)
         return _run(spec, out, work, runner, dress, cache, tell)
 
 
@@ -155,11 +155,18 @@ def deliver(results: Path, out: Path) -> Results:
     return read_manifest(out / RESULTS, Results)
 
 
-def with_code(images: Mapping[str, str] | None = None) -> Dress:
-    """The dress that puts what a task runs where the cache key sees it: the library's code, and its image's id."""
+def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> Dress:
+    """The dress that puts what a task runs where the cache key sees it: the library's and the user's code, its image.
+
+    Args:
+        spec: The run, whose data may come from a function of the user's own, and be judged by another.
+        images: Their ids by name.
+    """
+    source, judge = spec.data.options.get("function", ""), spec.data.metric
+    own = {"doctor": own_code(source), "prepare-data": own_code(source), "evaluate": own_code(judge)}
 
     def dress(component: str, task: dsl.PipelineTask) -> None:
-        code = fingerprint(component.replace("-", "_"))
+        code = f"{fingerprint(component.replace('-', '_'))} {own.get(component, '')}".strip()
         image = (images or {}).get(task.container_spec.image, "")
         task.set_env_variable(CODE, f"{code} {image}".strip())
 

@@ -1,19 +1,25 @@
-"""Data kind `csv`: rows of numbers from sensors, cut into windows that span neither recordings nor label changes."""
+"""Data kind `csv`: rows of numbers from sensors, cut into windows that span neither recordings nor label changes.
+
+A file is parsed once. Its values go to an unnamed temporary file as float32, which is smaller than the text; in memory
+are only the first row and the label of each window, however long the recordings are.
+"""
 
 from __future__ import annotations
 
 import csv
+import os
+import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.data.labels import targets_for
-from litemill.data.source import Index, Samples, Source, SourceSplit, rows_per_block
+from litemill.data.source import BLOCK_BYTES, Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
 from litemill.kinds import CsvOptions
 from litemill.spec import DataSpec
@@ -24,13 +30,86 @@ SPLITS = ("train", "test", "calibration")
 FLOAT32 = np.dtype(np.float32)
 
 
-@dataclass
-class Rows:
-    """The rows of a split: values in one flat array, and for each row its label and its recording."""
+class Labels:
+    """Labels as numbers: those of a regression as they are, else a code for each distinct text."""
 
-    values: array[float] = field(default_factory=lambda: array("f"))
-    labels: list[str] = field(default_factory=list)
-    recordings: list[str] = field(default_factory=list)
+    def __init__(self, *, numbers: bool) -> None:
+        self.numbers = numbers
+        self.codes: dict[str, int] = {}
+
+    def code(self, text: str, where: str) -> float:
+        """The number that stands for a label."""
+        if not self.numbers:
+            return self.codes.setdefault(text, len(self.codes))
+        if not _is_number(text):
+            raise InputError(f"has the target {text!r}, no number", where=where)
+        return float(text)
+
+    @property
+    def names(self) -> list[str]:
+        """Sorted names of the classes where labels are words; none where they are numbers."""
+        return [] if all(_is_number(label) for label in self.codes) else sorted(self.codes)
+
+    def stored(self, codes: array[float]) -> NDArray[np.float64]:
+        """The labels behind codes: numbers, or positions in `names`."""
+        found = np.frombuffer(codes, np.float64)
+        if self.numbers:
+            return found
+        names = self.names
+        meaning = [names.index(label) if names else float(label) for label in self.codes]
+        return np.asarray(meaning, np.float64)[found.astype(np.int64)]
+
+
+class Windows:
+    """The windows of a split, found row by row: every `stride` rows, none over two recordings or two labels.
+
+    Windows of a regression may span labels: the target is that of the last row.
+
+    Args:
+        window: Rows of a window.
+        stride: Rows from one to the next.
+        label_may_change: Whether a window may span labels.
+    """
+
+    def __init__(self, window: int, stride: int, *, label_may_change: bool) -> None:
+        self._window, self._stride, self._label_may_change = window, stride, label_may_change
+        self._values, self._buffer = tempfile.TemporaryFile(prefix="litemill-csv-"), array("f")  # noqa: SIM115
+        self._rows, self._first, self._last = 0, 0, ("", 0.0)
+        self.starts, self.labels = array("q"), array("d")
+
+    def add(self, values: Sequence[float], label: float, recording: str) -> None:
+        """Take the next row."""
+        now = (recording, 0.0 if self._label_may_change else label)
+        if now != self._last:
+            self._first, self._last = self._rows, now
+        start = self._rows - self._window + 1
+        if start >= self._first and (start - self._first) % self._stride == 0:
+            self.starts.append(start)
+            self.labels.append(label)
+        self._rows += 1
+        self._buffer.extend(values)
+        if len(self._buffer) * self._buffer.itemsize >= BLOCK_BYTES:
+            self._spill()
+
+    def finish(self) -> tuple[NDArray[np.int64], IO[bytes]]:
+        """First row of each window, and the file with all rows."""
+        self._spill()
+        return np.frombuffer(self.starts, np.int64), self._values
+
+    def _spill(self) -> None:
+        self._buffer.tofile(self._values)
+        self._values.flush()
+        del self._buffer[:]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where in a row of the file what is needed stands; −1 for a column that there is not."""
+
+    features: list[int]
+    label: int
+    recording: int
+    split: int
 
 
 def open_csv(spec: DataSpec, seed: int) -> Source:
@@ -45,19 +124,21 @@ def open_csv(spec: DataSpec, seed: int) -> Source:
     if path.is_dir():
         files = {name: path / f"{name}.csv" for name in SPLITS if (path / f"{name}.csv").is_file()}
         header = _header(next(iter(files.values()), path / "train.csv"))
-        columns = _columns(header, options, spec.uri)
-        rows = {name: _read(file, name, columns, options)[name] for name, file in files.items()}
+    elif options.split:
+        files, header = {"": path}, _header(path)
     else:
-        if not options.split:
-            fix = "Name the column that says train or test in data.options.split, or give train.csv and test.csv"
-            raise InputError("is one file and says nothing of splits", where=spec.uri, fix=fix)
-        columns = _columns(_header(path), options, spec.uri)
-        rows = _read(path, "", columns, options)
+        fix = "Name the column that says train or test in data.options.split, or give train.csv and test.csv"
+        raise InputError("is one file and says nothing of splits", where=spec.uri, fix=fix)
+    features = _features(header, options, spec.uri)
+    found: dict[str, Windows] = {}
+    labels = Labels(numbers=spec.task == "regression")
+    for split, file in files.items():
+        _read(file, split, features, options, found, labels)
     for name in ("train", "test"):
-        if name not in rows:
+        if name not in found:
             raise InputError(f"has no {name} split", where=spec.uri)
-    classes = _class_names(rows, spec)
-    return Source({name: _split(spec, options, name, rows[name], len(columns), classes) for name in rows}, classes)
+    splits = {name: _split(spec, options, name, found[name], len(features), labels) for name in found}
+    return Source(splits, labels.names)
 
 
 def _header(path: Path) -> list[str]:
@@ -68,7 +149,7 @@ def _header(path: Path) -> list[str]:
         raise InputError(f"is no readable CSV file ({error})", where=str(path)) from None
 
 
-def _columns(header: list[str], options: CsvOptions, uri: str) -> list[str]:
+def _features(header: list[str], options: CsvOptions, uri: str) -> list[str]:
     """The feature columns, once all columns that the options name were found."""
     named = [options.label, *options.features, *filter(None, (options.recording, options.split))]
     for name in named:
@@ -78,39 +159,52 @@ def _columns(header: list[str], options: CsvOptions, uri: str) -> list[str]:
     return options.features or [name for name in header if name not in others]
 
 
-def _read(path: Path, split: str, columns: list[str], options: CsvOptions) -> dict[str, Rows]:
-    """Read a file's rows by split; `split` is empty where a column says it."""
-    rows: dict[str, Rows] = {split: Rows()} if split else {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        for number, record in enumerate(csv.DictReader(stream), start=2):
-            name = split or str(record[options.split]).strip()
-            if name not in SPLITS:
-                fix = "Use train, calibration and test"
-                raise InputError(f"column {options.split!r} says {name!r}", where=f"{path}:{number}", fix=fix)
-            into = rows.setdefault(name, Rows())
-            into.values.extend(_floats(record, columns, f"{path}:{number}"))
-            into.labels.append(str(record[options.label]).strip())
-            into.recordings.append(str(record[options.recording]) if options.recording else "")
-    return rows
+def _columns(path: Path, features: list[str], options: CsvOptions) -> Columns:
+    """Where the columns stand in this file."""
+    header = _header(path)
+    missing = next((name for name in (*features, options.label) if name not in header), None)
+    if missing is not None:
+        raise InputError(f"has no column {missing!r}; {nearest(missing, header)}", where=str(path))
+    return Columns(
+        [header.index(name) for name in features],
+        header.index(options.label),
+        header.index(options.recording) if options.recording in header else -1,
+        header.index(options.split) if options.split in header else -1,
+    )
 
 
-def _floats(record: dict[str, Any], columns: list[str], where: str) -> Iterator[float]:
-    for name in columns:
-        try:
-            yield float(record[name])
-        except (TypeError, ValueError):
-            raise InputError(f"column {name!r} holds {record[name]!r}, no number", where=where) from None
+def _read(
+    path: Path, split: str, features: list[str], options: CsvOptions, found: dict[str, Windows], labels: Labels
+) -> None:
+    """Read a file's rows into the windows of their split; `split` is empty where a column says it."""
+    columns, stride = _columns(path, features, options), options.stride or options.window
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.reader(stream)
+            next(rows)
+            for row in filter(None, rows):
+                where = f"{path}:{rows.line_num}"
+                if len(row) <= max(*columns.features, columns.label, columns.recording, columns.split):
+                    raise InputError(f"has {len(row)} cells, too few", where=where)
+                name = split or row[columns.split].strip()
+                if name not in SPLITS:
+                    fix = "Use train, calibration and test"
+                    raise InputError(f"column {options.split!r} says {name!r}", where=where, fix=fix)
+                if name not in found:
+                    found[name] = Windows(options.window, stride, label_may_change=labels.numbers)
+                recording = row[columns.recording] if columns.recording >= 0 else ""
+                label = labels.code(row[columns.label].strip(), where)
+                found[name].add(_floats(row, columns.features, features, where), label, recording)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"is no readable CSV file ({error})", where=str(path)) from None
 
 
-def _class_names(rows: dict[str, Rows], spec: DataSpec) -> list[str]:
-    """Sorted names of the classes where labels are words; none where they are numbers."""
-    labels = sorted({label for split in rows.values() for label in split.labels})
-    if all(_is_number(label) for label in labels):
-        return []
-    if spec.task == "regression":
-        word = next(label for label in labels if not _is_number(label))
-        raise InputError(f"has the target {word!r}, no number", where=spec.uri)
-    return labels
+def _floats(row: list[str], positions: list[int], names: list[str], where: str) -> list[float]:
+    try:
+        return [float(row[position]) for position in positions]
+    except ValueError:
+        bad = next(at for at, position in enumerate(positions) if not _is_number(row[position]))
+        raise InputError(f"column {names[bad]!r} holds {row[positions[bad]]!r}, no number", where=where) from None
 
 
 def _is_number(text: str) -> bool:
@@ -122,44 +216,33 @@ def _is_number(text: str) -> bool:
 
 
 def _split(
-    spec: DataSpec, options: CsvOptions, name: str, rows: Rows, features: int, classes: Sequence[str]
+    spec: DataSpec, options: CsvOptions, name: str, windows: Windows, features: int, labels: Labels
 ) -> SourceSplit:
-    values = np.frombuffer(rows.values, np.float32).reshape(-1, features)
-    starts = window_starts(rows, options.window, options.stride or options.window, spec.task == "regression")
+    starts, values = windows.finish()
     where = f"{spec.uri}[{name}]"
     if not len(starts):
         raise InputError(f"has no window of {options.window} rows with one label in one recording", where=where)
-    last = [rows.labels[start + options.window - 1] for start in starts.tolist()]
-    index = {label: position for position, label in enumerate(classes)}
-    stored = np.asarray([index[label] if classes else float(label) for label in last])
     shape = (features,) if options.window == 1 else (options.window, features)
-    targets = targets_for(spec.task, stored, len(starts), where)
+    targets = targets_for(spec.task, labels.stored(windows.labels), len(starts), where)
     return SourceSplit(name, where, shape, FLOAT32, targets, _reading_windows(values, starts, options.window, shape))
 
 
-def window_starts(rows: Rows, window: int, stride: int, label_may_change: bool) -> NDArray[np.int64]:
-    """First rows of the windows: every `stride` rows, dropping those that span two recordings or two labels.
+def _reading_windows(values: IO[bytes], starts: Index, window: int, shape: tuple[int, ...]) -> Any:
+    features = shape[-1]
 
-    Windows of a regression may span labels: the target is that of the last row.
-    """
-    count = len(rows.labels)
-    changes = np.zeros(count, np.int64)
-    for row in range(1, count):
-        same_label = label_may_change or rows.labels[row] == rows.labels[row - 1]
-        changes[row] = not (same_label and rows.recordings[row] == rows.recordings[row - 1])
-    stretch = np.cumsum(changes)
-    starts: list[int] = []
-    for number in range(int(stretch[-1]) + 1 if count else 0):
-        first, end = np.searchsorted(stretch, (number, number + 1))
-        starts.extend(range(int(first), int(end) - window + 1, stride))
-    return np.asarray(starts, np.int64)
+    def rows(first: int, count: int) -> NDArray[np.float32]:
+        size = features * FLOAT32.itemsize
+        return np.frombuffer(os.pread(values.fileno(), count * size, first * size), np.float32).reshape(-1, features)
 
-
-def _reading_windows(values: NDArray[np.float32], starts: Index, window: int, shape: tuple[int, ...]) -> Any:
     def read(index: Index) -> Iterator[Samples]:
-        rows = rows_per_block(shape, FLOAT32)
-        for begin in range(0, len(index), rows):
-            first = starts[index[begin : begin + rows]]
-            yield values[first[:, np.newaxis] + np.arange(window)].reshape(len(first), *shape)
+        step = rows_per_block(shape, FLOAT32)
+        for begin in range(0, len(index), step):
+            first = starts[index[begin : begin + step]]
+            base, span = int(first[0]), int(first[-1] - first[0]) + window
+            if span <= 2 * step * window:
+                block = rows(base, span)[(first - base)[:, np.newaxis] + np.arange(window)]
+            else:  # few of many were drawn: what lies between is not read
+                block = np.stack([rows(int(one), window) for one in first])
+            yield block.reshape(len(first), *shape)
 
     return read

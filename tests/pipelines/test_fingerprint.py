@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.fingerprint import files_of
+from pipelines.fingerprint import files_of, own_code
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ["prepare_data", "import_model", "prune", "int8_convert", "evaluate", "benchmark", "compare"]
@@ -66,3 +67,27 @@ def test_a_component_knows_what_it_runs() -> None:
         assert any(file.endswith(f"litemill/{name}") for file in files)
     for folder in ("compress", "report", "track", "benchmark"):
         assert not any(f"litemill/{folder}/" in file for file in files)
+
+
+def test_a_users_own_code_counts_with_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function's module, what it imports beside itself, also inside functions; nothing is run to find out."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sensors").mkdir()
+    modules = {
+        "sensors/__init__.py": "",
+        "sensors/load.py": "import numpy\nfrom sensors import cut\ndef load():\n    import shapes\n    1 / 0\n",
+        "sensors/cut.py": "WINDOW = 128\n",
+        "shapes.py": "raise SystemExit\n",
+        "unrelated.py": "",
+    }
+    for name, text in modules.items():
+        (tmp_path / name).write_text(text)
+    digests = [own_code("sensors.load:load")]
+    for name in modules:
+        (tmp_path / name).write_text(f"{modules[name]}# changed\n")
+        digests.append(own_code("sensors.load:load"))
+    changed = [before != after for before, after in itertools.pairwise(digests)]
+    assert dict(zip(modules, changed, strict=True)) == {name: name != "unrelated.py" for name in modules}
+    (tmp_path / "sensors/load.py").write_text("def broken(:\n")
+    assert own_code("sensors.load:load") not in ("", *digests)
+    assert own_code("absent:load") == own_code("top1") == own_code("") == ""
