@@ -7,6 +7,7 @@ from dataclasses import replace
 from litemill.compress.support import qat_obstacles
 from litemill.data import SourceFacts, check_source
 from litemill.models import ModelFacts, check_fit, peek
+from litemill.preparing import fitted
 from litemill.spec import RunSpec
 from litemill.storage import fetch
 
@@ -21,7 +22,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
         InputError: A source is missing or broken, or the model's input differs from the data's.
     """
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
-    data = check_source(spec.data)
+    data = check_source(fitted(spec.data, model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind)
     return replace(data, warnings=[*data.warnings, *_cannot_train(spec, model), *_cannot_quantize(spec, model)])
 

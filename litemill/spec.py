@@ -47,8 +47,10 @@ class Preprocessing(Section):
     Images: colour mode, resize, channel order. Everything: x·scale + offset, then (x − mean)/std.
     """
 
-    color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default that of the first")
-    resize: list[PositiveInt] = Field(default_factory=list, description="height and width of decoded images, bilinear")
+    color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default the model's")
+    resize: list[PositiveInt] = Field(
+        default_factory=list, description="height and width, bilinear; by default the model's"
+    )
     channel_order: Literal["rgb", "bgr"] = Field("rgb", description="bgr turns the last axis around")
 
     scale: float = Field(1.0, description="factor on the raw values, e.g. 0.00392156862745098 (1/255) for uint8 images")

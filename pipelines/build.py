@@ -18,6 +18,7 @@ from components.prune import prune
 from components.quantize_aware_train import quantize_aware_train
 from components.release import release
 from components.start_run import start_run
+from litemill.preparing import open_questions
 from litemill.spec import NO_LIMIT, RunSpec
 from pipelines.deliver import build_delivery, plain_recipes
 from pipelines.plan import PlannedModel, plan, written
@@ -77,12 +78,12 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 settings=_plain(spec, {"recipes", "targets", "training", "budget", "objective"}),
                 pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             )
-            run_id = started.outputs["run_id"]
+            run_id, model_digest = started.outputs["run_id"], started.outputs["model_sha256"]
             examined = add(
                 doctor,
                 "doctor",
                 model_uri=model_uri,
-                model_sha256=started.outputs["model_sha256"],
+                model_sha256=model_digest,
                 allow_unsafe=spec.model.allow_unsafe,
                 data=_plain(spec)["data"],
                 data_uri=data_uri,
@@ -90,6 +91,10 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 recipes=plain_recipes(spec.recipes),
                 seed=spec.training.seed,
             )
+            shaping: dict[str, Any] = {}
+            if open_questions(spec.data):  # else the data of a new model need not be prepared anew
+                unsafe = spec.model.allow_unsafe
+                shaping = {"model_uri": model_uri, "model_sha256": model_digest, "allow_unsafe": unsafe}
             dataset = add(
                 prepare_data,
                 "prepare-data",
@@ -97,12 +102,13 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 uri=data_uri,
                 sha256=started.outputs["data_sha256"],
                 seed=spec.training.seed,
+                **shaping,
             ).outputs["dataset"]
             imported = add(
                 import_model,
                 "import-model",
                 uri=model_uri,
-                sha256=started.outputs["model_sha256"],
+                sha256=model_digest,
                 allow_unsafe=spec.model.allow_unsafe,
                 dataset=dataset,
             )

@@ -92,7 +92,8 @@ def own_code(reference: str) -> str:
     finder = ModuleFinder(path=[str(root)])
     with contextlib.suppress(SyntaxError):  # which is the task's to tell; what was read until there still counts
         finder.import_hook(module)
-    files = {file, *(Path(found.__file__) for found in finder.modules.values() if found.__file__)}
+    read = (getattr(found, "__file__", None) for found in finder.modules.values())
+    files = {file, *(Path(name) for name in read if name)}
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())

@@ -29,10 +29,10 @@ def register(app: typer.Typer) -> None:
 def data(config: Config, out: Out) -> None:
     """Read the config's data and write its train, calibration and test splits."""
     from litemill.config import load_config
-    from litemill.data import prepare_data
+    from litemill.preparing import prepare_for_model
 
     spec = load_config(config)
-    manifest = prepare_data(spec.data, spec.training.seed, out)
+    manifest = prepare_for_model(spec.data, spec.model, spec.training.seed, out)
     counts = ", ".join(f"{info.samples} {split}" for split, info in manifest.splits.items())
     console.out.print(f"{out}: {manifest.input_shape} {manifest.dtype}, {counts}", highlight=False)
 

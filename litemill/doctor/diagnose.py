@@ -13,8 +13,9 @@ from litemill.doctor.layers import examine_layers, examine_preprocessing_layers,
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.errors import InputError
-from litemill.models.peek import check_fit
+from litemill.models.peek import check_fit, peek
 from litemill.models.source import load_source
+from litemill.preparing import fitted
 from litemill.spec import DataSpec, ModelSpec, RunSpec, Training
 from litemill.steps import Step
 from litemill.storage import fetch
@@ -26,15 +27,17 @@ def diagnose(spec: RunSpec) -> Diagnosis:
     Raises:
         InputError: The data or the model can't be used at all.
     """
-    facts = check_source(spec.data)
-    data = open_source(spec.data, spec.training.seed)
-    source = load_source(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
-    check_fit(source.facts, facts.input_shape, spec.data.uri or spec.data.kind)
+    path = fetch(spec.model.uri)
+    section = fitted(spec.data, peek(path, allow_unsafe=spec.model.allow_unsafe))
+    facts = check_source(section)
+    data = open_source(section, spec.training.seed)
+    source = load_source(path, allow_unsafe=spec.model.allow_unsafe)
+    check_fit(source.facts, facts.input_shape, section.uri or section.kind)
     findings = [Finding(level="warning", what=warning) for warning in facts.warnings]
     findings += [Finding(level="warning", what=note) for note in source.notes]
-    findings += examine_samples(data, spec.data)
-    if spec.data.task in ("classification", "binary"):
-        findings += examine_scaling(data, spec.data, source.predict)
+    findings += examine_samples(data, section)
+    if section.task in ("classification", "binary"):
+        findings += examine_scaling(data, section, source.predict)
     if source.keras is not None:
         findings += examine_preprocessing_layers(source.keras)
     reason = "; ".join(source.notes)

@@ -9,6 +9,7 @@ import yaml
 from kfp import components
 
 from litemill.config import load_config
+from litemill.spec import DataSpec
 from pipelines.submit import compile_for_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -40,3 +41,21 @@ def test_only_tasks_that_touch_mlflow_are_never_cached(config: Path) -> None:
     touching = ("start-run", "log-variants", "compare", "release", "finish-run")
     assert cached
     assert {name: name.startswith(touching) for name in cached} == {name: not value for name, value in cached.items()}
+
+
+@pytest.mark.parametrize(("preprocessing", "asks"), [({}, True), ({"resize": [8, 8], "color": "rgb"}, False)])
+def test_images_depend_on_the_model_only_where_the_config_leaves_something_open(
+    preprocessing: dict[str, object], asks: bool, tmp_path: Path
+) -> None:
+    """Else a retrained model would have the same 100,000 images prepared anew."""
+    images = DataSpec(kind="image_folder", uri="images", preprocessing=preprocessing)
+    spec = load_config(CONFIGS[0]).model_copy(update={"data": images})
+    compile_for_cluster(spec, tmp_path / "pipeline.yaml")
+    pipeline = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
+    (task,) = [
+        task
+        for component in pipeline["components"].values()
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if name == "prepare-data"
+    ]
+    assert ("model_sha256" in task["inputs"]["parameters"]) == asks
