@@ -27,6 +27,9 @@ from litemill.errors import StepFailed
 from litemill.evidence import Measurement, Parity
 from litemill.targets import TargetSpec
 
+SOFTWARE = "adapterType=CPU"
+"""In the name of a GPU that is a program on the CPU, such as Mesa's llvmpipe."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -121,7 +124,7 @@ class LiteRtTarget:
             target="",
             status="ok" if parity.ok else "failed",
             reason="" if parity.ok else f"outputs differ by {parity.max_error:.2g} of their spread",
-            kind="emulated" if self.spec.emulates else "measured",
+            kind="emulated" if self.spec.emulates or SOFTWARE in probe["adapter"] else "measured",
             sha256=subject.sha256,
             requested_accelerator=self.options.accelerator,
             actual_accelerator=self.options.accelerator,
@@ -143,6 +146,7 @@ class LiteRtTarget:
                 "memory_before_load_bytes": probe["memory_before_load_bytes"],
                 "ops": ops["total"],
                 "delegated_ops": ops["delegated"],
+                **({"adapter": probe["adapter"]} if probe["adapter"] else {}),
                 **({"baseline_p50_ms": float(np.median(baseline))} if baseline is not None else {}),
             },
         )

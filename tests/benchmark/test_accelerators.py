@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from litemill.benchmark import launch
 from litemill.benchmark.litert import LiteRtTarget
-from litemill.benchmark.session import Subject
+from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject
 from litemill.errors import DeviceError
 from litemill.evidence import Measurement
 from litemill.targets import parse_target
+from tests import software_gpu as software_gpu_package
 
 OPENVINO = "openvino==2026.3.1"
 """The version that the LiteRT wheel's plug-in links to."""
@@ -58,15 +59,55 @@ def test_an_npu_without_its_library_is_named(
     assert told in one.reason
 
 
+@pytest.fixture(scope="session")
+def software_gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where the Vulkan loader finds Mesa's software GPU."""
+    if not software_gpu_package.available():
+        pytest.skip("Mesa's software GPU is fetched for Debian 12 on x86-64 only")
+    return software_gpu_package.unpack(tmp_path_factory.mktemp("mesa"))
+
+
 @pytest.mark.e2e
-def test_a_gpu_answers_rightly_or_fails_and_is_never_the_cpu(
-    subjects: dict[str, Subject], samples: NDArray[np.float32]
+def test_a_gpu_that_is_a_program_on_the_cpu_answers_rightly_and_is_called_emulated(
+    software_gpu: dict[str, str],
+    subjects: dict[str, Subject],
+    samples: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, value in software_gpu.items():
+        monkeypatch.setenv(name, value)
+    schemes = ("float32", "float16", "dynamic", "int8")
+    for one in measure([subjects[scheme] for scheme in schemes], samples, accelerator="gpu"):
+        assert (one.status, one.reason, one.kind, one.delegated_fraction) == ("ok", "", "emulated", 1.0)
+        assert one.details["adapter"].startswith("llvmpipe ")
+        # half precision leaves its mark: the CPU's own kernels would agree to 1e-6
+        assert one.parity and 1e-5 < one.parity.max_error < ACCELERATOR_TOLERANCE
+        assert one.latency_ms["p50"] > 0
+
+
+@pytest.mark.e2e
+def test_parity_refuses_a_gpu_that_is_further_off_than_half_precision(
+    software_gpu: dict[str, str],
+    subjects: dict[str, Subject],
+    samples: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Inputs that half precision cannot hold."""
+    for name, value in software_gpu.items():
+        monkeypatch.setenv(name, value)
+    (one,) = measure([subjects["float32"]], samples * 3e5, accelerator="gpu")
+    assert one.status == "failed" and one.reason.startswith("outputs differ by ")
+    assert one.parity and not one.parity.ok
+
+
+def test_a_host_without_a_gpu_says_so_and_does_not_run_on_the_cpu(
+    subjects: dict[str, Subject], samples: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES"):
+        monkeypatch.setenv(name, "/no/such/driver.json")
     (one,) = measure([subjects["float32"]], samples, accelerator="gpu")
-    if one.status == "ok":
-        assert one.parity and one.parity.ok and one.delegated_fraction == 1.0
-    else:
-        assert not one.latency_ms and one.reason.startswith("the runner ")
+    assert (one.status, one.latency_ms, one.parity) == ("failed", {}, None)
+    assert "gpu: Failed to initialize WebGPU environment: INTERNAL: No adapters found" in one.reason
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ def probe(job: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory(),
         "memory_before_load_bytes": before,
         "ops": model.ops(),
+        "adapter": model.adapter,
     }
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,38 @@ def open_model(path: str, accelerator: str, threads: int) -> InterpreterModel | 
     return InterpreterModel(path, accelerator, threads)
 
 
+ADAPTER = re.compile(r"Selected adapter: (.*)")
+"""What LiteRT logs of the GPU it chose: its name, backend and type, which may be `CPU / Software`."""
+CAUSE = re.compile(r"^ERROR: (?:\[[^]]*\] )?(Failed .*)", re.MULTILINE)
+
+
+@contextmanager
+def listening(said: list[str]) -> Iterator[None]:
+    """Append what native code says on stderr in the block; stderr gets it all the same, afterwards."""
+    with tempfile.TemporaryFile() as file:
+        saved = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            content = file.read()
+            os.write(2, content)
+            said.append(content.decode(errors="replace"))
+
+
+def cause(said: str) -> str:
+    """The first failure that LiteRT logged."""
+    found = CAUSE.search(said)
+    return found[1] if found else ""
+
+
 class InterpreterModel:
     """A model in the LiteRT interpreter: on the CPU, or on what a delegate library reaches."""
+
+    adapter = ""
 
     def __init__(self, path: str, accelerator: str, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
@@ -96,7 +129,14 @@ class AcceleratedModel:
         from ai_edge_litert.compiled_model import CompiledModel
 
         environment, options = _gpu() if accelerator == "gpu" else _npu(accelerator.partition(":")[2])
-        self._model = CompiledModel.from_file(path, environment=environment, options=options)
+        said: list[str] = []
+        try:
+            with listening(said):
+                self._model = CompiledModel.from_file(path, environment=environment, options=options)
+        except RuntimeError as error:
+            raise RuntimeError(f"{accelerator}: {cause(said[0]) or error}") from None
+        chosen = ADAPTER.search(said[0])
+        self.adapter = chosen[1].strip() if chosen else ""
         if not self._model.is_fully_accelerated():
             raise RuntimeError(f"{accelerator} takes only a part of the model")
         self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
