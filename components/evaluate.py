@@ -10,6 +10,7 @@ from components.images import EDGE
 def evaluate(
     variants: Input[Artifact],
     dataset: Input[Dataset],
+    kernels: str,
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     reference: Input[Artifact] | None = None,
@@ -19,6 +20,7 @@ def evaluate(
     Args:
         variants: The bundle.
         dataset: The prepared splits.
+        kernels: Which kernels compute: xnnpack or reference.
         evaluation: One folder a recipe: `evaluation.json` and the outcome of each sample.
         metrics: Each variant's metric, for the Kubeflow page.
         reference: The evaluation of the float32 baseline.
@@ -29,7 +31,11 @@ def evaluate(
     from litemill.evaluate import evaluate_bundle
 
     found = evaluate_bundle(
-        Path(variants.path), Path(dataset.path), Path(evaluation.path), Path(reference.path) if reference else None
+        Path(variants.path),
+        Path(dataset.path),
+        Path(evaluation.path),
+        Path(reference.path) if reference else None,
+        kernels=kernels,
     )
     metrics.metadata.update({name: one.value for name, one in found.items() if one.status == "ok"})
     Path(metrics.path).write_text(json.dumps(metrics.metadata))

@@ -1,4 +1,4 @@
-"""The vocabulary of data: kinds of source with their options, tasks, and the metrics each task is judged by."""
+"""The vocabulary of data: kinds of source with their options, tasks, their metrics, and the kernels to judge with."""
 
 from __future__ import annotations
 
@@ -79,6 +79,9 @@ BUILT_IN = frozenset({"digits", "fashion_mnist", "python"})
 """Kinds that can do without `data.uri`."""
 
 Task = Literal["classification", "binary", "regression", "reconstruction"]
+
+Kernels = Literal["xnnpack", "reference"]
+"""Which kernels evaluate a variant: XNNPACK (phones, this host), or the reference ones, which equal TFLM's."""
 
 METRICS: dict[str, dict[str, bool]] = {
     "classification": {"top1": True, "top5": True},

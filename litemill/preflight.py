@@ -24,7 +24,8 @@ def preflight(spec: RunSpec) -> SourceFacts:
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     data = check_source(fitted(spec.data, model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind)
-    return replace(data, warnings=[*data.warnings, *_cannot_train(spec, model), *_cannot_quantize(spec, model)])
+    found = [*_cannot_train(spec, model), *_cannot_quantize(spec, model), *_other_kernels(spec)]
+    return replace(data, warnings=[*data.warnings, *found])
 
 
 def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
@@ -44,3 +45,12 @@ def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:
             what = f"recipe {name} will fail: quantization-aware training cannot take layer {', '.join(obstacles)}"
             warnings.append(f"{what}; `qat: {{unsupported: float}}` keeps unsupported layers float")
     return warnings
+
+
+def _other_kernels(spec: RunSpec) -> list[str]:
+    """Warn where accuracy is predicted with the kernels of phones and every target is a microcontroller."""
+    if spec.evaluation.kernels == "reference" or not all(target.is_micro for target in spec.targets):
+        return []
+    names = ", ".join(target.name for target in spec.targets)
+    what = f"accuracy is that of XNNPACK, whose int8 outputs differ from those of {names}"
+    return [f"{what}; `evaluation: {{kernels: reference}}` predicts a microcontroller, and takes longer"]

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from litemill.cluster import ClusterSpec
-from litemill.kinds import BUILT_IN, KINDS, METRICS, REFERENCE, KindOptions, Task
+from litemill.kinds import BUILT_IN, KINDS, METRICS, REFERENCE, Kernels, KindOptions, Task
 from litemill.steps import Step, check_order, first_mistake, nearest, parse_step
 from litemill.targets import TargetSpec, check_named, parse_target
 
@@ -189,6 +189,14 @@ class Deploy(Section):
     )
 
 
+class EvaluationOptions(Section):
+    """How the variants are run over the test split."""
+
+    kernels: Kernels = Field(
+        "xnnpack", description="xnnpack predicts a phone; reference, many times slower, predicts a microcontroller"
+    )
+
+
 class Tracking(Section):
     """What goes to MLflow, beside the runs themselves."""
 
@@ -227,6 +235,7 @@ class RunSpec(Section):
     )
     budget: Budget = Budget()
     deploy: Deploy = Deploy()
+    evaluation: EvaluationOptions = EvaluationOptions()
     objective: str = Field("size", description=f"what to minimise among admissible variants: {', '.join(OBJECTIVES)}")
     tracking: Tracking = Tracking()
     release: Release | None = None

@@ -130,6 +130,11 @@ class TargetSpec(BaseModel):
         """The device's scheme, or the device where it has none."""
         return self.device.partition("://")[0]
 
+    @property
+    def is_micro(self) -> bool:
+        """Whether it is a microcontroller, with or without an NPU, and so computes as the reference kernels do."""
+        return self.kind == "tflm" or self.kind.startswith("ethos")
+
     def tells(self, quantity: Quantity) -> bool:
         """Whether it tells a quantity that may be ranked and gated."""
         if quantity == "latency" and self.emulates:

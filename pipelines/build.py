@@ -113,7 +113,14 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 dataset=dataset,
             )
             original, baseline = imported.outputs["model"], imported.outputs["baseline"]
-            reference = add(evaluate, "evaluate-baseline", variants=baseline, dataset=dataset).outputs["evaluation"]
+            judged = add(
+                evaluate,
+                "evaluate-baseline",
+                variants=baseline,
+                dataset=dataset,
+                kernels=spec.evaluation.kernels,
+            )
+            reference = judged.outputs["evaluation"]
 
             def make(planned: PlannedModel, model: Any) -> list[Any]:
                 """Deliver a model and all that come from it; return the outputs of the deliveries."""

@@ -42,7 +42,14 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseCo
                 int8_convert, f"int8-convert-{name}", recipes=recipes, dataset=dataset, **converting, **bundle
             )
         variants = converted.outputs["variants"]
-        judged = add(evaluate, f"evaluate-{name}", variants=variants, dataset=dataset, reference=reference)
+        judged = add(
+            evaluate,
+            f"evaluate-{name}",
+            variants=variants,
+            dataset=dataset,
+            kernels=spec.evaluation.kernels,
+            reference=reference,
+        )
         measured = {}
         for position, target in enumerate(spec.targets, start=1):
             task = f"benchmark-{slug(target.name)}-{name}"

@@ -21,3 +21,19 @@ def test_recipes_that_a_graph_cannot_take_are_named(digits_model: Path, tmp_path
     assert warning.endswith("train-aware steps cannot work: recipes pruned will fail")
     keras = config | {"model": {"uri": str(digits_model.parent / "digits.keras")}}
     assert preflight(RunSpec.model_validate(keras)).warnings == []
+
+
+def test_accuracy_with_a_phones_kernels_for_microcontrollers_alone_is_told(digits_model: Path) -> None:
+    config = {
+        "name": "x",
+        "model": {"uri": str(digits_model.parent / "digits.keras")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"]},
+        "targets": ["tflm", "ethos-u55-128"],
+    }
+    (warning,) = preflight(RunSpec.model_validate(config)).warnings
+    assert warning.startswith(
+        "accuracy is that of XNNPACK, whose int8 outputs differ from those of tflm, ethos-u55-128"
+    )
+    for settled in ({"evaluation": {"kernels": "reference"}}, {"targets": ["host", "tflm"]}):
+        assert preflight(RunSpec.model_validate(config | settled)).warnings == []

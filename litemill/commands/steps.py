@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from litemill import console
 from litemill.errors import ConfigError
+from litemill.kinds import Kernels
 
 Config = Annotated[Path, typer.Argument(help="run config (YAML)", show_default=False)]
 DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="folder that `litemill data` wrote")]
@@ -113,11 +114,12 @@ def evaluate(
     dataset: DatasetFolder,
     out: Out,
     reference: Annotated[Path | None, typer.Option(help="evaluation of the baseline, to pair with")] = None,
+    kernels: Annotated[Kernels, typer.Option(help="xnnpack predicts a phone, reference a microcontroller")] = "xnnpack",
 ) -> None:
     """Run every variant of a bundle over the test split."""
     from litemill.evaluate import evaluate_bundle
 
-    for name, found in evaluate_bundle(variants, dataset, out, reference).items():
+    for name, found in evaluate_bundle(variants, dataset, out, reference, kernels=kernels).items():
         drop = f", drop {found.drop.value:.4f} [{found.drop.ci[0]:.4f}, {found.drop.ci[1]:.4f}]" if found.drop else ""
         told = f"{found.metric} {found.value:.4f}{drop}" if found.status == "ok" else f"[red]failed[/]: {found.reason}"
         console.out.print(f"{name}: {told}", highlight=False)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from litemill.artifacts import read_manifest, staged, write_manifest
 from litemill.errors import InputError
 from litemill.evaluate.metrics import PROPORTIONS, metric_function
-from litemill.evaluate.runner import Kernels
 from litemill.evaluate.statistics import paired_bootstrap_difference, paired_proportion_difference
 from litemill.evidence import DatasetManifest, Estimate, Evaluation, VariantManifest
 from litemill.isolation import Job, run_isolated
+from litemill.kinds import Kernels
 from litemill.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
 from litemill.spec import BASELINE
 
@@ -52,7 +52,7 @@ def evaluate_bundle(
         dataset: A Dataset artifact; its test split is read.
         out: The folder to write: `<recipe>/evaluation.json` and `<recipe>/samples.npz`.
         reference: Evaluation of the baseline bundle on the same split; without it there is no drop and no agreement.
-        kernels: Which kernels compute.
+        kernels: Which kernels compute. The baseline's may be others: those of floats differ by rounding only.
         time_limit: Seconds that one variant may take.
 
     Returns:

@@ -6,15 +6,13 @@ import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.errors import InputError
-
-Kernels = Literal["xnnpack", "reference"]
-"""Which kernels compute: XNNPACK (phones, this host), or the reference ones, which equal TFLM's bit for bit."""
+from litemill.kinds import Kernels
 
 MAX_BATCH = 64
 BATCH_ELEMENTS = 1 << 16

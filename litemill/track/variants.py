@@ -129,6 +129,7 @@ def params_of(record: Record) -> dict[str, str]:
         "calibration_sha256": variant.data_sha256 or None,
         "sha256": variant.sha256 or None,
         "metric": record.evaluation.metric if record.evaluation else None,
+        "evaluation.kernels": record.evaluation.kernels if record.evaluation else None,
         variant.scheme: variant.options,
         "version": variant.versions,
     }

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from litemill import cli
 from litemill.artifacts import read_manifest, sha256_of
 from litemill.convert import convert_bundle
 from litemill.errors import InputError
-from litemill.evaluate import evaluate_bundle
+from litemill.evaluate import Runner, evaluate_bundle
 from litemill.evaluate.statistics import paired_proportion_difference
 from litemill.evidence import Evaluation
 from litemill.layout import EVALUATION, SAMPLES, TFLITE
@@ -55,6 +57,20 @@ def test_the_drop_is_paired_by_sample(evaluated: tuple[Path, Path]) -> None:
     found = read_manifest(evaluated[1] / "int8" / EVALUATION, Evaluation)
     assert found.drop == paired_proportion_difference(outcomes["baseline"], outcomes["int8"])
     assert found.value == pytest.approx(outcomes["int8"].mean())
+
+
+def test_reference_kernels_are_asked_for_on_the_shell_and_recorded(tmp_path: Path) -> None:
+    shop, out = workshop(), tmp_path / "evaluation"
+    shutil.copytree(shop.bundle / "int8", tmp_path / "variants/int8")
+    command = ["evaluate", str(tmp_path / "variants"), str(shop.dataset), str(out), "--kernels"]
+    done = CliRunner().invoke(cli.app, [*command, "reference"])
+    assert done.exit_code == 0, done.output
+    found = read_manifest(out / "int8" / EVALUATION, Evaluation)
+    expected = Runner(shop.tflite("int8"), kernels="reference").run(X[1200:]).argmax(1)
+    assert (found.kernels, found.value) == ("reference", pytest.approx(np.mean(expected == Y[1200:])))
+    with np.load(out / "int8" / SAMPLES, allow_pickle=False) as samples:
+        assert np.array_equal(samples["prediction"], expected)
+    assert CliRunner().invoke(cli.app, [*command, "fast"]).exit_code == 2
 
 
 def test_confusion_and_per_class_fit_the_accuracy(evaluated: tuple[Path, Path]) -> None:

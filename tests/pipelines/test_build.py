@@ -9,7 +9,7 @@ import yaml
 from kfp import components
 
 from litemill.config import load_config
-from litemill.spec import DataSpec
+from litemill.spec import DataSpec, EvaluationOptions
 from pipelines.submit import compile_for_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -59,3 +59,17 @@ def test_images_depend_on_the_model_only_where_the_config_leaves_something_open(
         if name == "prepare-data"
     ]
     assert ("model_sha256" in task["inputs"]["parameters"]) == asks
+
+
+def test_the_kernels_of_the_evaluation_reach_every_evaluate_task(tmp_path: Path) -> None:
+    spec = load_config(CONFIGS[-1]).model_copy(update={"evaluation": EvaluationOptions(kernels="reference")})
+    compile_for_cluster(spec, tmp_path / "pipeline.yaml")
+    pipeline = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
+    found = {
+        name: task["inputs"]["parameters"]["kernels"]["runtimeValue"]["constant"]
+        for graph in (pipeline["root"], *pipeline["components"].values())
+        for name, task in graph.get("dag", {}).get("tasks", {}).items()
+        if name.startswith("evaluate-")
+    }
+    assert set(found.values()) == {"reference"}
+    assert {"evaluate-baseline", "evaluate-source"} <= set(found)
