@@ -22,6 +22,9 @@ from pydantic import (
 from litemill.steps import first_mistake, nearest
 
 TIMED = frozenset({"seconds", "threads", "accelerator", "timeout"})
+REACHED = TIMED | {"runner", "python", "benchmark_model", "emulated"}
+ON_DEVICE = "device:"
+"""Before a path of `benchmark_model` on the device; any other is pushed."""
 Quantity = Literal["latency", "size", "arena"]
 """What a budget or an objective may ask of a target: the median, the bytes that it stores, the arena it works in."""
 ETHOS = ("55-32", "55-64", "55-128", "55-256", "65-256", "65-512", "85-128", "85-256", "85-512", "85-1024", "85-2048")
@@ -44,10 +47,8 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "host": Kind("this machine: LiteRT in a process of its own", TIMED),
-    "ssh": Kind("a device behind OpenSSH, by our Python runner", TIMED | {"python", "ssh_config", "emulated"}),
-    "adb": Kind(
-        "an Android device, by the user's benchmark_model", TIMED - {"seconds"} | {"benchmark_model", "emulated"}
-    ),
+    "ssh": Kind("a device behind OpenSSH, by our Python runner or benchmark_model", REACHED | {"ssh_config"}),
+    "adb": Kind("an Android device, by the user's benchmark_model or our Python runner", REACHED),
     "tflm": Kind(
         "TensorFlow Lite for Microcontrollers: answers and arena, no latency", tells=frozenset({"size", "arena"})
     ),
@@ -77,14 +78,19 @@ REMOTE = {"ssh": "ssh://[user@]host[:port]", "adb": "adb://SERIAL"}
 """Kinds that are reached by an address, and its form."""
 EMULATED = frozenset({"npu:intel-cpu"})
 """Accelerators whose whole software path runs, on a CPU."""
+RUNNERS = {"host": "python", "ssh": "python", "adb": "benchmark_model"}
+"""What runs the models, by kind, where the config does not say."""
 ACCELERATORS = {
-    "adb": ("cpu, gpu, hexagon, nnapi[:<name>], delegate:<library>", r"cpu|gpu|hexagon|nnapi(:.+)?|delegate:.+"),
+    "benchmark_model": (
+        "cpu, gpu, hexagon, nnapi[:<name>], delegate:<library>",
+        r"cpu|gpu|hexagon|nnapi(:.+)?|delegate:.+",
+    ),
     "": (
         "cpu, cpu-reference, gpu, npu:<vendor>, delegate:<library>",
         r"cpu|cpu-reference|gpu|npu:[a-z0-9_-]+|delegate:.+",
     ),
 }
-"""What computes, by kind of target or for all others: for the reader, and as a pattern."""
+"""What computes, by runner or for all others: for the reader, and as a pattern."""
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -98,7 +104,8 @@ class TargetSpec(BaseModel):
     accelerator: str = Field("cpu", description="cpu, cpu-reference, gpu, npu:<vendor> or delegate:<library>")
     threads: PositiveInt = Field(1, description="of one inference")
     seconds: PositiveFloat = Field(1.5, description="time spent on each variant, after warm-up")
-    benchmark_model: str = Field("", description="path of Google's benchmark_model, built for the device")
+    runner: Literal["", "python", "benchmark_model"] = Field("", description="what runs the models on the device")
+    benchmark_model: str = Field("", description="path of Google's binary, built for the device; device:<path> there")
     python: str = Field("python3", description="interpreter on the device, with numpy and ai-edge-litert")
     ssh_config: str = Field("", description="file for ssh -F; empty for the user's own")
     emulated: bool = Field(False, description="the device is emulated: its times are shown, never ranked or gated")
@@ -116,14 +123,30 @@ class TargetSpec(BaseModel):
         for option in sorted(self.model_fields_set - {"name", "device"} - allowed):
             takes = ", ".join(sorted(allowed)) or "none"
             raise ValueError(f"target {self.name!r}: {self.kind} does not take {option!r} (it takes: {takes})")
-        known, pattern = ACCELERATORS.get(self.kind, ACCELERATORS[""])
+        self._check_runner()
+        known, pattern = ACCELERATORS.get(self.runs_by, ACCELERATORS[""])
         if not re.fullmatch(pattern, self.accelerator):
             raise ValueError(f"target {self.name!r}: unknown accelerator {self.accelerator!r}; known: {known}")
-        if self.kind == "adb" and not self.benchmark_model:
-            raise ValueError(f"target {self.name!r} needs benchmark_model: the binary's path, built for the device")
         if self.name != self.device and not NAME.fullmatch(self.name):
             raise ValueError(f"target name {self.name!r}: letters, digits, '.', '_' and '-' only")
         return self
+
+    def _check_runner(self) -> None:
+        """Refuse a runner without its program, and a program without its runner."""
+        needed = self.runs_by
+        if needed == "benchmark_model" and not self.benchmark_model:
+            path = "the binary's path, built for the device; or runner: python"
+            raise ValueError(f"target {self.name!r} needs benchmark_model: {path}")
+        if needed == "python" and self.kind == "adb" and "python" not in self.model_fields_set:
+            raise ValueError(f"target {self.name!r} needs python: the interpreter's path on the device")
+        other = {"python": "benchmark_model", "benchmark_model": "python"}.get(needed)
+        if other in self.model_fields_set:
+            raise ValueError(f"target {self.name!r}: {other} is not used by runner {needed}")
+
+    @property
+    def runs_by(self) -> str:
+        """What runs the models: `python`, `benchmark_model`, or nothing where a compiler or TFLM does."""
+        return self.runner or RUNNERS.get(self.kind, "")
 
     @property
     def kind(self) -> str:

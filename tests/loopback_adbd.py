@@ -1,6 +1,7 @@
 """The device side of the adb protocol on loopback TCP: the real client takes it for a device.
 
-No authentication; services `shell,v2`, `shell`, `exec` and `sync` version 1. Paths below `/data` are kept in a folder.
+By default it asks for no key. Services are `shell,v2`, `shell`, `exec` and `sync` version 1; paths below `/data` are
+kept in a folder.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 VERSION, MOST = 0x01000000, 256 * 1024
-CNXN, OPEN, OKAY, WRTE, CLSE = (
-    int.from_bytes(name, "little") for name in (b"CNXN", b"OPEN", b"OKAY", b"WRTE", b"CLSE")
+CNXN, AUTH, OPEN, OKAY, WRTE, CLSE = (
+    int.from_bytes(name, "little") for name in (b"CNXN", b"AUTH", b"OPEN", b"OKAY", b"WRTE", b"CLSE")
 )
+TOKEN, SIGNATURE = 1, 2
 STDIN, STDOUT, STDERR, EXIT = range(4)
 
 
@@ -27,10 +30,13 @@ class LoopbackAdbd:
     Args:
         root: Folder that stands for the device's `/data`.
         shell_v2: Whether it passes exit codes on (an old device does not).
+        greets: Whether it answers a host (`mute` never does), or asks for a key that its user never accepts.
     """
 
-    def __init__(self, root: Path, *, shell_v2: bool = True) -> None:
-        self.root, self.full = root, False
+    def __init__(
+        self, root: Path, *, shell_v2: bool = True, greets: Literal["gladly", "mute", "unauthorised"] = "gladly"
+    ) -> None:
+        self.root, self.full, self.greets = root, False, greets
         features = "shell_v2,cmd" if shell_v2 else "cmd"
         self.banner = (
             f"device::ro.product.name=loopback;ro.product.model=Loopback;ro.product.device=lo;features={features}"
@@ -153,7 +159,13 @@ class Connection:
 
     def _message(self, command: int, first: int, second: int, data: bytes) -> None:
         stream = self.streams.get(second)
-        if command == CNXN:
+        if self.device.greets == "mute":
+            return
+        if self.device.greets == "unauthorised":
+            if command == CNXN or (command == AUTH and first == SIGNATURE):
+                self._checksums = True
+                self.send(AUTH, TOKEN, 0, bytes(range(20)))
+        elif command == CNXN:
             self.most, self._checksums = min(second, MOST), first <= VERSION
             self.send(CNXN, min(first, VERSION), MOST, self.device.banner.encode())
         elif command == OPEN:

@@ -53,7 +53,21 @@ def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path:
         ("ssh://-oProxyCommand=x", "target 'ssh://-oProxyCommand=x': an address is ssh://[user@]host[:port]"),
         ({"device": "edgetpu", "threads": 2}, "edgetpu does not take 'threads' (it takes: compiler)"),
         ("host://pi", "target 'host://pi': host takes no address"),
-        ("adb://R58M", "target 'adb://R58M' needs benchmark_model: the binary's path, built for the device"),
+        (
+            "adb://R58M",
+            "target 'adb://R58M' needs benchmark_model: the binary's path, built for the device; or runner:",
+        ),
+        ({"device": "adb://R58M", "runner": "python"}, "needs python: the interpreter's path on the device"),
+        (
+            {"device": "adb://R58M", "runner": "python", "python": "/p", "benchmark_model": "b"},
+            "target 'adb://R58M': benchmark_model is not used by runner python",
+        ),
+        ({"device": "ssh://pi", "runner": "benchmark_model"}, "target 'ssh://pi' needs benchmark_model: the binary's"),
+        (
+            {"device": "ssh://pi", "runner": "benchmark_model", "benchmark_model": "b", "accelerator": "cpu-reference"},
+            "unknown accelerator 'cpu-reference'; known: cpu, gpu, hexagon, nnapi",
+        ),
+        ({"device": "ssh://pi", "runner": "pyhton"}, "runner: Input should be '', 'python' or 'benchmark_model'"),
         (
             {"device": "adb://R58M", "benchmark_model": "b", "accelerator": "npu:x"},
             "unknown accelerator 'npu:x'; known: ",

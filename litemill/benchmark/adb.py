@@ -11,11 +11,11 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
+from litemill.benchmark.remote import ANSWER_SECONDS
 from litemill.errors import DeviceError
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 30.0
 TRANSFER_SECONDS = 300.0
 ROOT = "/data/local/tmp"
 """The folder of an Android device that a shell may write to and execute from."""
@@ -32,10 +32,9 @@ STATES = (
 
 
 class AdbDevice:
-    """A device by its serial, open for a session: what is pushed is gone when it ends.
+    """A device by its serial, open for a session in a new folder there (`Remote`)."""
 
-    Files are named by their sha256 in a new folder, so a stale one is never run, and no name needs quoting.
-    """
+    lock = f"{ROOT}/litemill-device.lock"
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -116,14 +115,6 @@ class AdbDevice:
         if done.returncode != 0:
             raise self._error(done.stderr + done.stdout, f"{name} could not be fetched")
         return into
-
-    def facts(self) -> dict[str, str]:
-        """What the device is, by its properties."""
-        names = {"model": "ro.product.model", "abi": "ro.product.cpu.abi", "android": "ro.build.version.release"}
-        asked = "; ".join(f"echo {name}=$(getprop {key} 2>/dev/null)" for name, key in names.items())
-        lines = self.check(f"{asked}; echo cores=$(nproc 2>/dev/null); echo kernel=$(uname -rm)").splitlines()
-        told = dict(line.split("=", 1) for line in lines if "=" in line)
-        return {name: value for name, value in told.items() if value}
 
     def _connect(self) -> None:
         """Make sure the device answers; one reached over the network is connected (anew, after a restart)."""

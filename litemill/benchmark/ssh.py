@@ -1,23 +1,20 @@
-"""The `ssh://` transport: the user's own OpenSSH client, so that their config, agent and jump hosts keep working."""
+"""A device behind ssh: the user's own OpenSSH client, so that their config, agent and jump hosts keep working."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from urllib.parse import urlsplit
 
-from litemill.benchmark.launch import DEVICE, GRACE, death, last_words
-from litemill.benchmark.python_runner import Entry, RunnerOptions
-from litemill.errors import DeviceError, StepFailed
+from litemill.benchmark.launch import last_words
+from litemill.benchmark.remote import ANSWER_SECONDS
+from litemill.errors import DeviceError
 from litemill.targets import TargetSpec
 
 log = logging.getLogger(__name__)
@@ -26,8 +23,6 @@ CONNECT_SECONDS = 15
 TRANSFER_SECONDS = 300
 LOST = 255
 """Exit code of the client itself; a remote program's own is passed on."""
-TIMED_OUT = 128 + 14
-"""A shell's exit code for a program ended by SIGALRM, which the runner sets on itself."""
 LOCK = "/tmp/litemill-device.lock"  # noqa: S108 - on the device, shared by its users on purpose
 
 PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
@@ -45,52 +40,41 @@ REASONS = (
 """What ssh says, what that means, what to do."""
 
 
-class SshTransport:
-    """A device behind OpenSSH.
+class SshDevice:
+    """A device behind OpenSSH, open for a session (`Remote`).
 
     One connection is kept open (ControlMaster) and everything goes through it. Each session works in a new folder on
-    the device, where files are named by their sha256: no name needs quoting and no stale model can be run. The folder
-    is removed at the end.
+    the device, which is removed at the end.
     """
 
-    local = False
+    lock = LOCK
 
     def __init__(self, spec: TargetSpec) -> None:
         address = urlsplit(spec.device)
         self.spec, self.device = spec, spec.device
         self._host = address.hostname or ""
-        self._options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
-        self._options += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+        self._asked = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
+        self._asked += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
         if spec.ssh_config:
-            self._options += ["-F", spec.ssh_config]
+            self._asked += ["-F", spec.ssh_config]
         if address.port:
-            self._options += ["-o", f"Port={address.port}"]
+            self._asked += ["-o", f"Port={address.port}"]
         if address.username:
-            self._options += ["-o", f"User={address.username}"]
+            self._asked += ["-o", f"User={address.username}"]
+        self._options = self._asked
         self._pushed: set[str] = set()
-        self._remote = ""
+        self.folder = ""
         self._local: tempfile.TemporaryDirectory[str] | None = None
 
-    def __enter__(self) -> SshTransport:
+    def __enter__(self) -> SshDevice:
         if shutil.which("ssh") is None or shutil.which("sftp") is None:
             raise DeviceError("no OpenSSH client on this machine", where=self.device, fix="Install openssh-client")
         # the socket's path may have 104 characters at most: not under a long TMPDIR
         self._local = tempfile.TemporaryDirectory(prefix="lm-ssh-", dir="/tmp")
-        self._options += [
-            "-o",
-            "ControlMaster=auto",
-            "-o",
-            f"ControlPath={self._local.name}/c",
-            "-o",
-            "ControlPersist=60",
-        ]
+        shared = ("ControlMaster=auto", f"ControlPath={self._local.name}/c", "ControlPersist=60")
+        self._options = [*self._asked, *(word for option in shared for word in ("-o", option))]
         try:
-            self._remote = self._shell(
-                'umask 077 && mktemp -d "${TMPDIR:-/tmp}/litemill-XXXXXX"', CONNECT_SECONDS * 2
-            ).strip()
-            self._sftp([f"mkdir {self._remote}/litemill_runner"])
-            for module in sorted((DEVICE / "litemill_runner").glob("*.py")):
-                self._push(module, f"litemill_runner/{module.name}")
+            self.folder = self._make_folder()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -100,80 +84,64 @@ class SshTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._remote:
-                self._shell(f"rm -rf {shlex.quote(self._remote)}", CONNECT_SECONDS)
+            if self.folder:
+                self.check(f"rm -rf {self.folder}")
         except DeviceError as left:
-            log.warning("%s: %s is left behind: %s", self.device, self._remote, left)
+            log.warning("%s: %s is left behind: %s", self.device, self.folder, left)
         subprocess.run(["ssh", *self._options, "-O", "exit", self._host], capture_output=True, check=False)  # noqa: S607
         if self._local:
             self._local.cleanup()
-        self._remote, self._pushed, self._local = "", set(), None
+        self.folder, self._pushed, self._local = "", set(), None
 
-    def run(
-        self, mode: str, entries: list[Entry], options: RunnerOptions, out: Path, time_limit: float
-    ) -> dict[str, Any]:
-        """See `Transport.run`."""
-        out.mkdir(parents=True)
-        remote = f"{self._remote}/{out.name}"
-        models = [
-            Entry(
-                entry.key,
-                self._once(Path(entry.path), f"{entry.key}.tflite"),
-                self._once(Path(entry.inputs), f"{entry.key}.npy"),
-            )
-            for entry in entries
-        ]
-        job = asdict(options) | {"mode": mode, "models": [asdict(model) for model in models], "out": remote}
-        job |= {"time_limit": time_limit, "lock": LOCK, "lock_seconds": self.spec.timeout}
-        (out / "job.json").write_text(json.dumps(job))
-        self._push(out / "job.json", f"{out.name}.json")
-        program = f"cd {shlex.quote(self._remote)} && OMP_NUM_THREADS=1 {shlex.quote(self.spec.python)}"
+    def _make_folder(self) -> str:
+        """A new folder under the device's TMPDIR; its name must need no quoting, there or in sftp."""
+        made = self.check('umask 077 && mktemp -d "${TMPDIR:-/tmp}/litemill-XXXXXX"', CONNECT_SECONDS * 2).strip()
+        if not PLAIN.fullmatch(made):
+            self.check(f"rmdir {shlex.quote(made)}")
+            raise DeviceError(f"its temporary folder has a name that sftp misreads ({made})", where=self.device)
+        return made
+
+    def shell(self, command: str, seconds: float = ANSWER_SECONDS) -> tuple[int, str]:
+        """See `Remote.shell`."""
         # "exit $?": the shell stays, and turns a death by signal into an exit code that ssh passes on
-        done = self._ssh(
-            f"{program} -m litemill_runner {out.name}.json; exit $?", time_limit + self.spec.timeout + GRACE
-        )
-        self._judge(done, time_limit)
-        self._sftp([f"get {remote}/* {self._local_folder}/"])
-        for file in self._local_folder.glob("*.json"):
-            file.replace(out / file.name)
-        for file in self._local_folder.glob("*.npy"):
-            file.replace(out / file.name)
-        result: dict[str, Any] = json.loads((out / "result.json").read_text())
-        return result
-
-    def _judge(self, done: subprocess.CompletedProcess[bytes], time_limit: float) -> None:
-        """Tell a device that cannot run anything from a model that it cannot run."""
-        if done.returncode == 0:
-            return
-        said = done.stderr.decode(errors="replace")
+        script = f"{{ {command} ; }} </dev/null 2>&1; exit $?"
+        done = self._ssh(f"exec sh -c {shlex.quote(script)}", seconds)  # the user's own shell may be any
         if done.returncode == LOST:
-            raise self._error(said)
-        if done.returncode == TIMED_OUT:
-            raise StepFailed(f"the runner took more than {time_limit:g} s and was ended")
-        if done.returncode == 127:
-            raise DeviceError(f"there is no {self.spec.python!r} on it", where=self.device, fix="Set the option python")
-        if "ModuleNotFoundError" in said or "is held by another session" in said:
-            last = last_words(said).partition(": ")[2]
-            fix = "The device needs numpy and ai-edge-litert" if "No module" in last else ""
-            raise DeviceError(last, where=self.device, fix=fix)
-        if "No space left on device" in said:
-            raise DeviceError("its disk is full", where=self.device)
-        code = done.returncode
-        raise StepFailed(death(128 - code if code > 128 else code, done.stderr))
+            raise self._error(done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace"))
+        return done.returncode, done.stdout.decode(errors="replace").removesuffix("\n")
 
-    def _once(self, file: Path, name: str) -> str:
-        """Push a file unless this session did; its path on the device."""
+    def check(self, command: str, seconds: float = ANSWER_SECONDS) -> str:
+        """See `Remote.check`."""
+        code, output = self.shell(command, seconds)
+        if code != 0:
+            full = "No space left" in output
+            raise DeviceError(
+                "its disk is full" if full else f"{last_words(output)} (exit code {code})", where=self.device
+            )
+        return output
+
+    def push(self, file: Path, name: str, *, executable: bool = False) -> str:
+        """See `Remote.push`."""
         if name not in self._pushed:
             self._push(file, name)
+            if executable:
+                self.check(f"chmod 755 {self.folder}/{name}")
             self._pushed.add(name)
-        return f"{self._remote}/{name}"
+        return f"{self.folder}/{name}"
+
+    def pull(self, name: str, into: Path) -> Path:
+        """See `Remote.pull`."""
+        fetched = self._local_folder / "pull"
+        self._sftp([f"get {self.folder}/{name} {fetched}"])
+        shutil.move(fetched, into)
+        return into
 
     def _push(self, file: Path, name: str) -> None:
         """Push a file, by way of a name here that sftp can neither expand nor misread."""
         link = self._local_folder / "push"
         link.symlink_to(file.resolve())
         try:
-            self._sftp([f"put {link} {self._remote}/{name}"])
+            self._sftp([f"put {link} {self.folder}/{name}"])
         finally:
             link.unlink()
 
@@ -201,27 +169,10 @@ class SshTransport:
         if done.returncode == LOST and "Failure" not in said:
             raise self._error(said)
         # sftp calls a full disk a plain "Failure"
-        free = self._shell(f"df -Pk {shlex.quote(self._remote)} | tail -n 1", CONNECT_SECONDS).split()
+        free = self.check(f"df -Pk {self.folder} | tail -n 1").split()
         if len(free) > 3 and free[3].isdigit() and int(free[3]) < 64:
             raise DeviceError(f"its disk is full ({free[3]} KiB left on {free[-1]})", where=self.device)
         raise DeviceError(f"a transfer failed: {last_words(said)}", where=self.device)
-
-    def _shell(self, command: str, seconds: float) -> str:
-        """Run a command of ours in the device's shell.
-
-        Raises:
-            DeviceError: The connection or the command failed.
-        """
-        done = self._ssh(command, seconds)
-        said = done.stderr.decode(errors="replace")
-        if done.returncode == LOST:
-            raise self._error(said)
-        if done.returncode != 0:
-            reason = (
-                "its disk is full" if "No space left" in said else f"{last_words(said)} (exit code {done.returncode})"
-            )
-            raise DeviceError(reason, where=self.device)
-        return done.stdout.decode(errors="replace")
 
     def _ssh(self, command: str, seconds: float) -> subprocess.CompletedProcess[bytes]:
         try:

@@ -6,22 +6,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from litemill.benchmark.adb import AdbDevice, find_adb
-from litemill.benchmark.benchmark_model import delegated, flags, read_line, read_result
+from litemill.benchmark.benchmark_model import delegated, flags, read_line, read_result, timing_flags
 from litemill.benchmark.registry import open_target
+from litemill.benchmark.remote import shell_facts
 from litemill.benchmark.session import Subject
 from litemill.errors import DeviceError
 from litemill.evidence import Measurement
 from litemill.targets import parse_target
 from tests.loopback_adbd import LoopbackAdbd
-
-STAND_IN = Path(__file__).parents[1] / "stand_in_benchmark_model.py"
+from tests.programs import benchmark_model as binary
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,18 +47,11 @@ def device(tmp_path: Path) -> Iterator[LoopbackAdbd]:
     adbd.stop()
 
 
-def binary(folder: Path, behaviour: str = "good") -> Path:
-    """An executable benchmark_model with a behaviour."""
-    path = folder / f"benchmark model {behaviour}"
-    text = STAND_IN.read_text().replace('BEHAVIOUR = "good"', f'BEHAVIOUR = "{behaviour}"')
-    path.write_text(f"#!{sys.executable}\n{text}")
-    return path
-
-
 def measure(
     device: LoopbackAdbd, subjects: list[Subject], samples: NDArray[np.float32], model: Path, **more: Any
 ) -> list[Measurement]:
-    spec = {"name": "phone", "device": f"adb://{device.serial}", "benchmark_model": str(model), **more}
+    given = {"benchmark_model": str(model), "seconds": 0.1}
+    spec = {"name": "phone", "device": f"adb://{device.serial}", **given, **more}
     measured = open_target(parse_target(spec)).measure(subjects, samples)
     return [measured[subject.sha256] for subject in subjects]
 
@@ -72,8 +66,30 @@ def test_a_device_is_measured_checked_and_left_clean(
     assert set(one.latency_ms) == {"p50"} and one.latency_ms["p50"] > 0
     assert one.init_ms == pytest.approx(5.685) and one.first_inference_ms == pytest.approx(18.535)
     assert one.peak_memory_bytes == int(12.5 * (1 << 20))
-    assert one.ratio_to_float32 and one.details["rounds"] == 8
-    assert list(device.path("/data/local/tmp").iterdir()) == []
+    assert one.ratio_to_float32 and one.details["rounds"] == 8 and one.runs >= 8 * 50
+    assert one.device["machine"] and one.device["cores"] and one.device["os"].startswith("Linux ")
+    assert [path.name for path in device.path("/data/local/tmp").iterdir()] == ["litemill-device.lock"]
+
+
+@pytest.mark.e2e
+def test_where_the_device_has_a_python_the_runner_is_ours(
+    device: LoopbackAdbd, subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> None:
+    """Samples of its own, so percentiles; parity from the very models that were timed; init in a fresh process."""
+    spec = {"name": "board", "device": f"adb://{device.serial}", "runner": "python", "python": sys.executable}
+    target = open_target(parse_target(spec | {"seconds": 0.1}))
+    measured = target.measure([subjects["float32"], subjects["int8"]], samples)
+    one = measured[subjects["int8"].sha256]
+    assert (one.status, one.reason, one.kind) == ("ok", "", "measured")
+    assert set(one.latency_ms) >= {"p50", "p90"} and one.ratio_to_float32 and one.peak_memory_bytes
+    assert one.parity and one.parity.ok and one.device["ai-edge-litert"]
+    assert [path.name for path in device.path("/data/local/tmp").iterdir()] == ["litemill-device.lock"]
+    (failed,) = (
+        open_target(parse_target(spec | {"accelerator": "npu:nobody"})).measure([subjects["int8"]], samples).values()
+    )
+    assert "no dispatch library for 'nobody'" in failed.reason
+    with pytest.raises(DeviceError, match=r"there is no '/no/python' on it\. Set the option python"):
+        open_target(parse_target(spec | {"python": "/no/python"})).facts()
 
 
 @pytest.mark.e2e
@@ -83,8 +99,9 @@ def test_a_device_is_measured_checked_and_left_clean(
         ("crash", {}, "benchmark_model ended with exit code 7: Failed to allocate tensors!"),
         ("wrong", {}, "outputs differ by "),
         ("no-output", {}, "this benchmark_model writes no outputs (--output_filepath)"),
-        ("partial", {"accelerator": "gpu"}, "gpu took some of its ops, not all"),
-        ("good", {"accelerator": "nnapi:edgetpu"}, "nnapi:edgetpu took none of its ops, not all"),
+        ("partial", {"accelerator": "gpu"}, "gpu does not take all of its ops"),
+        ("none", {"accelerator": "nnapi:edgetpu"}, "nnapi:edgetpu took none of its ops, not all"),
+        ("hang", {"timeout": 2}, "it took more than 2 s and was ended on the device"),
     ],
 )
 def test_what_a_runner_does_wrong_is_a_failed_measurement(
@@ -102,11 +119,39 @@ def test_what_a_runner_does_wrong_is_a_failed_measurement(
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(("behaviour", "told"), [("line-only", "p50"), ("old", "mean")])
 def test_averages_are_not_called_medians(
+    behaviour: str,
+    told: str,
+    device: LoopbackAdbd,
+    subjects: dict[str, Subject],
+    samples: NDArray[np.float32],
+    tmp_path: Path,
+) -> None:
+    """A binary that writes no result file prints a median if it is new, and only averages if it is old."""
+    (one,) = measure(device, [subjects["int8"]], samples, binary(tmp_path, behaviour), accelerator="cpu")
+    assert (one.status, set(one.latency_ms), one.peak_memory_bytes) == ("ok", {told}, None)
+    assert one.runs >= 8 * 50
+
+
+@pytest.mark.e2e
+def test_a_gpu_that_takes_all_is_measured_as_one(
     device: LoopbackAdbd, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
 ) -> None:
-    (one,) = measure(device, [subjects["int8"]], samples, binary(tmp_path, "line-only"), accelerator="cpu")
-    assert (one.status, set(one.latency_ms)) == ("ok", {"mean"})
+    (one,) = measure(device, [subjects["float32"]], samples, binary(tmp_path), accelerator="gpu")
+    assert (one.status, one.actual_accelerator, one.delegated_fraction) == ("ok", "gpu", 1.0)
+
+
+@pytest.mark.e2e
+def test_a_binary_that_is_on_the_device_is_not_pushed(
+    device: LoopbackAdbd, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
+) -> None:
+    there = binary(tmp_path)
+    there.chmod(0o755)
+    (one,) = measure(device, [subjects["int8"]], samples, Path(f"device:{there}"))
+    assert one.status == "ok"
+    with pytest.raises(DeviceError, match="there is no program '/no/such' on it"):
+        measure(device, [subjects["int8"]], samples, Path("device:/no/such"))
 
 
 @pytest.mark.parametrize("shell_v2", [True, False])
@@ -140,7 +185,7 @@ def test_a_restarted_device_is_connected_anew(device: LoopbackAdbd) -> None:
         opened.check("true")
     device.drop()
     with AdbDevice(f"adb://{device.serial}") as opened:
-        assert opened.facts()["cores"].isdigit()
+        assert shell_facts(opened)["cores"].isdigit()
 
 
 def test_each_way_a_device_fails_has_its_error(device: LoopbackAdbd, tmp_path: Path) -> None:
@@ -158,12 +203,69 @@ def test_each_way_a_device_fails_has_its_error(device: LoopbackAdbd, tmp_path: P
         AdbDevice(f"adb://{device.serial}").__enter__()
 
 
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("greets", "told"),
+    [
+        ("mute", "it is offline"),
+        ("unauthorised", "it has not allowed this computer to debug it. Unlock it and accept the key on its screen"),
+    ],
+)
+def test_a_device_that_does_not_let_us_in_is_told_from_one_that_is_gone(
+    greets: Literal["mute", "unauthorised"], told: str, tmp_path: Path
+) -> None:
+    adbd = LoopbackAdbd(tmp_path / "closed", greets=greets)
+    with pytest.raises(DeviceError) as caught:
+        AdbDevice(f"adb://{adbd.serial}").__enter__()
+    assert str(caught.value).startswith(f"adb://{adbd.serial}: {told}")
+    adbd.stop()
+
+
+def test_a_machine_without_adb_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DeviceError, match=r"^adb://X: there is no adb on this machine\. Install litemill\[devices\]$"):
+        find_adb("adb://X")
+
+
+@pytest.mark.e2e
+def test_a_model_of_the_same_size_is_not_taken_for_the_one_before(
+    device: LoopbackAdbd, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
+) -> None:
+    """Tools that compare sizes skip the push and run the old model; parity would tell the two apart."""
+    other = tmp_path / "other.tflite"
+    other.write_bytes(negated(subjects["float32"].path.read_bytes()))
+    twin = Subject(**(vars(subjects["float32"]) | {"path": other, "sha256": "c" * 64}))
+    for subject in (subjects["float32"], twin):
+        (one,) = measure(device, [subject], samples, binary(tmp_path))
+        assert (one.status, one.reason) == ("ok", "")
+
+
+def negated(model: bytes) -> bytes:
+    """The same file but for its largest float constant, which is turned around."""
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    floats = [tensor for tensor in tree.subgraphs[0].tensors if tensor.type == schema.TensorType.FLOAT32]
+    constants = [tree.buffers[tensor.buffer].data for tensor in floats]
+    largest = max((data.tobytes() for data in constants if data is not None), key=len)
+    turned = (-np.frombuffer(largest, np.float32)).tobytes()
+    assert model.count(largest) == 1
+    return model.replace(largest, turned)
+
+
 def test_the_real_line_and_a_result_file_are_read() -> None:
     line = (
         "Inference timings in us: Init: 5685, First inference: 18535, Warmup (avg): 14462.3, Inference (avg): 14575.2"
     )
     found = read_line(f"STARTING!\n{line}\n")
     assert found and (found.init, found.first, found.mean, found.median) == (5.685, 18.535, 14.5752, None)
+    # of a phone (tensorflow 2.18): the first count is the warm-up's
+    counts = (
+        "INFO: count=3 first=235158 curr=200386 min=199462 max=235158 avg=211669 std=16613 p5=199462 median=200386 "
+        "p95=235158\n\nINFO: count=25 first=187533 curr=140990 min=140071 max=195121 avg=145528 std=13583 p5=140545 "
+        "median=141253 p95=187533\n\n"
+    )
+    newer = read_line(f"{counts}INFO: {line}\n")
+    assert newer and (newer.runs, newer.median) == (25, 141.253)
     assert read_line("nothing") is None
     for broken in (b"", b"\x12\x05\x0d", b"\xff" * 20, b"\x12\x00"):
         assert read_result(broken) is None
@@ -185,5 +287,15 @@ def test_a_silent_fallback_is_read_from_what_it_prints(output: str, share: str) 
 def test_an_accelerator_is_asked_for_alone() -> None:
     assert flags("cpu", 2) == ["--use_xnnpack=true", "--num_threads=2"]
     for accelerator in ("gpu", "hexagon", "nnapi:dsp", "delegate:/data/x.so"):
-        assert "--use_xnnpack=false" in flags(accelerator, 1)
+        assert {"--use_xnnpack=false", "--require_full_delegation=true"} <= set(flags(accelerator, 1))
     assert "--nnapi_accelerator_name=dsp" in flags("nnapi:dsp", 1)
+
+
+def test_a_run_ends_by_its_seconds_not_by_the_binary_s_own() -> None:
+    assert timing_flags(0.1875, 4) == [
+        "--warmup_runs=20",
+        "--warmup_min_secs=0.2",
+        "--num_runs=50",
+        "--min_secs=0.1875",
+        "--max_secs=1",
+    ]

@@ -74,7 +74,7 @@ def test_samples_that_do_not_fit_are_refused(files: list[Path], tmp_path: Path) 
 def test_devices_lists_what_is_there(tmp_path: Path) -> None:
     done = run("devices")
     assert done.exit_code == 0, done.output
-    for name in ("host", "tflm", "ethos-u55-128", "ai-edge-litert", "ethos-u-vela"):
+    for name in ("host", "tflm", "ethos-u55-128", "ai-edge-litert", "ethos-u-vela", "accelerators cpu cpu-reference"):
         assert name in done.output
     config = tmp_path / "run.yaml"
     config.write_text(

@@ -1,6 +1,5 @@
 """The `edgetpu` target: by a stand-in that prints what the real compiler prints, and by rules without one."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from litemill.benchmark.session import Subject
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
 from litemill.targets import parse_target
+from tests.programs import edgetpu_compiler as compiler
 
-STAND_IN = Path(__file__).parents[1] / "stand_in_edgetpu_compiler.py"
 REAL = """\
 Edge TPU Compiler version 16.0.384591198
 Started a compilation timeout timer of 180 seconds.
@@ -51,15 +50,6 @@ Compilation child process completed within timeout period.
 Compilation succeeded!
 """
 """The format of a real run (YOLOv5 by compiler 16), with fewer rows."""
-
-
-def compiler(folder: Path, behaviour: str = "good") -> Path:
-    """An executable edgetpu_compiler with a behaviour."""
-    path = folder / f"edgetpu compiler {behaviour}"
-    text = STAND_IN.read_text().replace('BEHAVIOUR = "good"', f'BEHAVIOUR = "{behaviour}"')
-    path.write_text(f"#!{sys.executable}\n{text}")
-    path.chmod(0o755)
-    return path
 
 
 def measure(subject: Subject, samples: NDArray[np.float32], **more: Any) -> Measurement:

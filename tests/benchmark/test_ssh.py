@@ -17,12 +17,14 @@ from litemill.benchmark import benchmark_bundle
 from litemill.benchmark.litert import LiteRtTarget
 from litemill.benchmark.python_runner import RunnerOptions, lay_out
 from litemill.benchmark.registry import open_target
+from litemill.benchmark.remote_python import RemotePython
 from litemill.benchmark.session import Subject
-from litemill.benchmark.ssh import LOCK, SshTransport
+from litemill.benchmark.ssh import LOCK, SshDevice
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
 from litemill.targets import parse_target
 from tests.loopback_sshd import LoopbackSshd
+from tests.programs import benchmark_model
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +47,11 @@ def left_behind(sshd: LoopbackSshd) -> list[str]:
     return [path.name for path in (sshd.folder / "tmp").iterdir()]
 
 
+def runner(sshd: LoopbackSshd) -> RemotePython:
+    spec = parse_target(target(sshd))
+    return RemotePython(spec, SshDevice(spec))
+
+
 def measure(spec: dict[str, Any], subjects: list[Subject], samples: NDArray[np.float32]) -> list[Measurement]:
     measured = open_target(parse_target(spec)).measure(subjects, samples)
     return [measured[subject.sha256] for subject in subjects]
@@ -62,6 +69,35 @@ def test_a_device_is_measured_checked_and_left_clean(
     assert one.parity and one.parity.ok and one.parity.reference == "LiteRT with XNNPACK"
     assert one.ratio_to_float32 and one.latency_ms["p50"] > 0 and one.init_ms and one.peak_memory_bytes
     assert one.device["cores"] >= 1 and one.device["ai-edge-litert"]
+    assert left_behind(sshd) == []
+
+
+def test_benchmark_model_runs_there_as_it_does_behind_adb(
+    sshd: LoopbackSshd, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
+) -> None:
+    spec = target(sshd, runner="benchmark_model", benchmark_model=str(benchmark_model(tmp_path)), seconds=0.1)
+    del spec["python"]
+    _, one = measure(spec, [subjects["float32"], subjects["int8"]], samples)
+    assert (one.status, one.reason, one.kind, set(one.latency_ms)) == ("ok", "", "measured", {"p50"})
+    assert one.parity and one.parity.ok and one.ratio_to_float32
+    assert one.peak_memory_bytes == int(12.5 * (1 << 20)) and one.runs >= 8 * 50
+    assert one.device["runner"] == "benchmark_model" and one.device["cores"]
+    (refused,) = measure(spec | {"accelerator": "gpu", "benchmark_model": str(benchmark_model(tmp_path, "partial"))},
+                         [subjects["int8"]], samples)  # fmt: skip
+    assert (refused.status, refused.reason) == ("failed", "gpu does not take all of its ops")
+    (hung,) = measure(spec | {"timeout": 2, "benchmark_model": str(benchmark_model(tmp_path, "hang"))},
+                      [subjects["int8"]], samples)  # fmt: skip
+    assert hung.reason == "it took more than 2 s and was ended on the device"
+    assert left_behind(sshd) == []
+
+
+def test_a_target_is_opened_again_after_a_session(
+    sshd: LoopbackSshd, subjects: dict[str, Subject], samples: NDArray[np.float32]
+) -> None:
+    opened = open_target(parse_target(target(sshd)))
+    opened.facts()
+    (one,) = opened.measure([subjects["int8"]], samples).values()
+    assert one.status == "ok"
     assert left_behind(sshd) == []
 
 
@@ -123,7 +159,7 @@ def test_a_connection_that_is_cut_is_an_error_not_a_hang(
     sshd: LoopbackSshd, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
 ) -> None:
     entry = lay_out(subjects["int8"], samples, tmp_path)
-    with SshTransport(parse_target(target(sshd))) as device:
+    with runner(sshd) as device:
         threading.Timer(3, sshd.cut).start()
         with pytest.raises(DeviceError, match="ssh://device: the connection was lost"):
             device.run("latency", [entry], RunnerOptions(warmup_seconds=1e9), tmp_path / "out", time_limit=8)
@@ -134,7 +170,7 @@ def test_a_hang_on_the_device_ends_there(
     sshd: LoopbackSshd, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
 ) -> None:
     entry = lay_out(subjects["int8"], samples, tmp_path)
-    with SshTransport(parse_target(target(sshd))) as device, pytest.raises(StepFailed, match="more than 2 s and was"):
+    with runner(sshd) as device, pytest.raises(StepFailed, match="more than 2 s and was"):
         device.run("latency", [entry], RunnerOptions(warmup_seconds=1e9), tmp_path / "out", time_limit=2)
     assert left_behind(sshd) == []
 
@@ -142,7 +178,7 @@ def test_a_hang_on_the_device_ends_there(
 def test_a_device_in_use_from_another_host_is_waited_for_and_then_told(sshd: LoopbackSshd) -> None:
     with Path(LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DeviceError, match="the device is held by another session"):
+        with pytest.raises(DeviceError, match="ssh://device: it is held by another session"):
             open_target(parse_target(target(sshd, timeout=1))).facts()
 
 
@@ -176,4 +212,4 @@ def test_the_other_targets_go_on_when_a_device_is_gone(
 def test_a_broken_client_is_named(sshd: LoopbackSshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(DeviceError, match=r"no OpenSSH client on this machine\. Install openssh-client"):
-        LiteRtTarget(parse_target(target(sshd)), SshTransport(parse_target(target(sshd)))).facts()
+        LiteRtTarget(parse_target(target(sshd)), runner(sshd)).facts()

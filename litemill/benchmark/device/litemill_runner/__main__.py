@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -47,31 +46,12 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def hold(path: str, seconds: float) -> Any:
-    """Take the device's lock: one runner at a time, whichever hosts share the device. It dies with this process.
-
-    Raises:
-        RuntimeError: Another runner has it for all that time.
-    """
-    file = open(path, "w")  # noqa: PTH123, SIM115
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the device is held by another session (lock {path})") from None
-            time.sleep(0.2)
-
-
 MODES = {"facts": facts, "probe": probe, "latency": latency}
 
 
 def main() -> None:
     """Do the job named on the command line; `result.json` appears only when it is complete."""
     job = json.loads(Path(sys.argv[1]).read_text())
-    held = hold(job["lock"], job["lock_seconds"]) if job.get("lock") else None
     # the kernel ends this process even inside native code, and even when the host is gone
     signal.alarm(max(1, int(job["time_limit"])))
     out = Path(job["out"])
@@ -82,8 +62,6 @@ def main() -> None:
     beside = out / "result.json.part"
     beside.write_text(json.dumps(result))
     beside.replace(out / "result.json")
-    if held:
-        held.close()
 
 
 if __name__ == "__main__":

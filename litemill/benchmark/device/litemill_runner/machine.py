@@ -36,7 +36,18 @@ def device() -> dict[str, Any]:
         "python": platform.python_version(),
         "ai-edge-litert": runtime,
         "numpy": np.__version__,
+        "accelerators": " ".join(accelerators()),
     }
+
+
+def accelerators() -> list[str]:
+    """What the runtime has libraries for. Whether hardware answers behind them shows only when a model is opened."""
+    import ai_edge_litert
+
+    base = Path(ai_edge_litert.__file__).parent
+    gpu = ["gpu"] if any(base.glob("libLiteRt*GpuAccelerator.so")) else []
+    vendors = {library.parents[1].name for library in base.glob("vendors/*/dispatch/libLiteRtDispatch_*.so")}
+    return ["cpu", "cpu-reference", *gpu, *(f"npu:{vendor.removesuffix('_openvino')}" for vendor in sorted(vendors))]
 
 
 def cpu_name() -> str:

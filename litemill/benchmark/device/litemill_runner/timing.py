@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def latency(job: dict[str, Any]) -> dict[str, Any]:
             samples[key].append(blocks)
     for key, model in models.items():
         np.save(Path(job["out"]) / f"{key}.npy", outputs_of(model, inputs[key]))
-    return {"samples_ms": samples}
+    return {"samples_ms": samples, "python_threads": threading.active_count()}
 
 
 def load(job: dict[str, Any], inputs: dict[str, Any], randomness: random.Random) -> dict[str, Model]:
