@@ -55,6 +55,10 @@ class DatasetManifest(Evidence):
     source_sha256: str
     input_shape: list[int]
     dtype: str
+    inputs: dict[str, list[int]] = Field(
+        default_factory=dict, description="shape of a sample by input, of several; input_shape is empty then"
+    )
+    output: str = Field("", description="name of the output that is judged, where the model has several")
     classes: int
     task: str = "classification"
     metric: str = Field("top1", description="what variants are judged by, or package.module:function")

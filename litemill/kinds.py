@@ -78,6 +78,12 @@ KINDS: dict[str, type[KindOptions]] = {
 BUILT_IN = frozenset({"digits", "fashion_mnist", "python"})
 """Kinds that can do without `data.uri`."""
 
+SEVERAL_INPUTS = ("npz", "numpy", "python")
+"""Kinds that can hold the samples of several inputs."""
+
+INPUT_NAME = re.compile(r"^[A-Za-z_][\w.-]*$")
+"""Name of a model's input, as its signature has it."""
+
 Task = Literal["classification", "binary", "regression", "reconstruction"]
 
 Kernels = Literal["xnnpack", "reference"]

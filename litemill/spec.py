@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from litemill.cluster import ClusterSpec
-from litemill.kinds import BUILT_IN, KINDS, METRICS, REFERENCE, Kernels, KindOptions, Task
-from litemill.steps import Step, check_order, first_mistake, nearest, parse_step
+from litemill.data_spec import DataSpec as DataSpec
+from litemill.data_spec import Limit as Limit
+from litemill.data_spec import Preprocessing as Preprocessing
+from litemill.data_spec import Section as Section
+from litemill.kinds import Kernels
+from litemill.steps import Step, check_order, nearest, parse_step
 from litemill.targets import TargetSpec, check_named, parse_target
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
@@ -28,90 +29,11 @@ BASELINE = "baseline"
 """The float32 conversion of the source model, which every variant is compared with."""
 
 
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ModelSpec(Section):
     """The trained float model to start from."""
 
     uri: str = Field(description="path or gs:// address of a `.keras` or `.h5` file or of a SavedModel folder")
     allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
-
-
-class Preprocessing(Section):
-    """What is done to the raw input, in this order; a deployed app must repeat it.
-
-    Images: colour mode, resize, channel order. Everything: x·scale + offset, then (x − mean)/std.
-    """
-
-    color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default the model's")
-    resize: list[PositiveInt] = Field(
-        default_factory=list, description="height and width, bilinear; by default the model's"
-    )
-    channel_order: Literal["rgb", "bgr"] = Field("rgb", description="bgr turns the last axis around")
-
-    scale: float = Field(1.0, description="factor on the raw values, e.g. 0.00392156862745098 (1/255) for uint8 images")
-    offset: float = Field(0.0, description="added after scaling")
-    mean: list[float] = Field(default_factory=list, description="subtracted, one value or one a channel")
-    std: list[PositiveFloat] = Field(default_factory=list, description="divided by, one value or one a channel")
-
-
-class Limit(Section):
-    """How many samples of each split to use at most; drawn with the seed, classes kept in proportion."""
-
-    train: PositiveInt | None = None
-    calibration: PositiveInt = Field(256, description="size of the representative dataset")
-    test: PositiveInt | None = None
-
-
-class DataSpec(Section):
-    """Where samples come from and how they become model inputs."""
-
-    kind: str = Field(description=f"the kind of source: {', '.join(KINDS)}")
-    uri: str = Field("", description="path or gs:// address; not for built-in sets such as digits")
-    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.kinds")
-    task: Task = Field("classification", description="what the model does with a sample")
-    metric: str = Field("", description="by default the task's own; or package.module:function")
-    preprocessing: Preprocessing = Preprocessing()
-    limit: Limit = Limit()
-
-    @field_validator("kind")
-    @classmethod
-    def _known_kind(cls, value: str) -> str:
-        if value not in KINDS:
-            raise ValueError(f"unknown kind {value!r}; {nearest(value, list(KINDS))}")
-        return value
-
-    @model_validator(mode="after")
-    def _uri_fits_kind(self) -> DataSpec:
-        if self.kind not in BUILT_IN and not self.uri:
-            raise ValueError(f"data.kind {self.kind} needs data.uri: where the data is")
-        if self.kind == "digits" and self.uri:
-            raise ValueError("data.kind digits ships with scikit-learn: leave data.uri out")
-        return self
-
-    @model_validator(mode="after")
-    def _options_fit(self) -> DataSpec:
-        try:
-            self.parsed()
-        except ValidationError as error:
-            raise ValueError(f"data.options of kind {self.kind}: {first_mistake(error, KINDS[self.kind])}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _metric_fits_task(self) -> DataSpec:
-        known = METRICS[self.task]
-        if self.metric and self.metric not in known and not REFERENCE.match(self.metric):
-            close = nearest(self.metric, list(known))
-            raise ValueError(f"unknown metric {self.metric!r} for task {self.task}; {close}")
-        return self
-
-    def parsed(self) -> KindOptions:
-        """The kind's options as their typed model, defaults filled in."""
-        return KINDS[self.kind].model_validate(self.options)
 
 
 class Distillation(Section):

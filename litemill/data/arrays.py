@@ -1,19 +1,19 @@
 """Data kinds `npz` and `numpy`: `x_train y_train x_test y_test` and perhaps `x_calibration y_calibration`, streamed.
 
-`npz` holds them in one file, `numpy` as `.npy` files in a folder.
+`npz` is one file, `numpy` a folder of `.npy` files. Each of several inputs has its own: `x_train_<input>`.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from litemill.data.labels import targets_for, unknown
 from litemill.data.npy import NpyStream
-from litemill.data.source import Source, SourceSplit, reading_through
+from litemill.data.source import Samples, Source, SourceSplit, reading_through, rows_per_block
 from litemill.errors import InputError
-from litemill.kinds import Task
+from litemill.inputs import joined, row_dtype
 from litemill.spec import DataSpec
 from litemill.steps import nearest
 from litemill.storage import fetch
@@ -61,18 +61,29 @@ def open_numpy(spec: DataSpec, seed: int) -> Source:
 
 
 def _source(spec: DataSpec, keys: list[str], member: Member) -> Source:
-    unlabelled = spec.task == "reconstruction"
-    for key in ("x_train", "x_test") if unlabelled else ("x_train", "y_train", "x_test", "y_test"):
-        if key not in keys:
+    inputs = list(spec.inputs)
+    needed = [key for name in ("train", "test") for key in (*_keys(name, inputs), f"y_{name}")]
+    given = [
+        name for name in ("train", "test", "calibration") if name != "calibration" or _keys(name, inputs)[0] in keys
+    ]
+    needed += _keys("calibration", inputs) if "calibration" in given else []
+    for key in needed:
+        if key not in keys and not (key.startswith("y_") and spec.task == "reconstruction"):
             raise InputError(f"has no array {key!r}; {nearest(key, keys) if keys else 'it is empty'}", where=spec.uri)
-    splits = {name: _split(member, name, spec.task, labelled=f"y_{name}" in keys) for name in ("train", "test")}
-    if "x_calibration" in keys:
-        splits["calibration"] = _split(member, "calibration", spec.task, labelled="y_calibration" in keys)
-    return Source(splits)
+    return Source({name: _split(member, name, spec, labelled=f"y_{name}" in keys) for name in given})
 
 
-def _split(member: Member, name: str, task: Task, *, labelled: bool) -> SourceSplit:
-    x = member(f"x_{name}")
+def _keys(split: str, inputs: list[str]) -> list[str]:
+    """Names of the arrays with a split's samples."""
+    return [f"x_{split}_{name}" for name in inputs] or [f"x_{split}"]
+
+
+def _split(member: Member, name: str, spec: DataSpec, *, labelled: bool) -> SourceSplit:
+    task, streams = spec.task, [member(key) for key in _keys(name, list(spec.inputs))]
+    x = streams[0]
+    for other in streams[1:]:
+        if other.shape[0] != x.shape[0]:
+            raise InputError(f"has {other.shape[0]} samples, {x.where} {x.shape[0]}", where=other.where)
     if labelled:
         y = member(f"y_{name}")
         targets = targets_for(task, y.read(), x.shape[0], y.where)
@@ -80,4 +91,14 @@ def _split(member: Member, name: str, task: Task, *, labelled: bool) -> SourceSp
         targets = unknown(task, x.shape[0])
     else:
         targets = targets_for(task, None, x.shape[0], x.where)
-    return SourceSplit(name, x.where, x.shape[1:], x.dtype, targets, reading_through(x.blocks))
+    if not spec.inputs:
+        return SourceSplit(name, x.where, x.shape[1:], x.dtype, targets, reading_through(x.blocks))
+    by_input = dict(zip(spec.inputs, streams, strict=True))
+    dtype = row_dtype({key: (stream.dtype, stream.shape[1:]) for key, stream in by_input.items()})
+    rows = rows_per_block((), dtype)
+
+    def blocks() -> Iterator[Samples]:
+        for parts in zip(*(stream.blocks(rows) for stream in streams), strict=True):
+            yield joined(dict(zip(by_input, parts, strict=True)))
+
+    return SourceSplit(name, f"{spec.uri}[{name}]", (), dtype, targets, reading_through(blocks))

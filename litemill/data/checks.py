@@ -16,6 +16,7 @@ from litemill.data.python import open_python
 from litemill.data.source import Index, Samples, Source, SourceFacts
 from litemill.data.tfrecord import open_tfrecord
 from litemill.errors import InputError
+from litemill.inputs import finite_rows, holds_floats
 from litemill.spec import DataSpec
 
 OPENERS: dict[str, Callable[[DataSpec, int], Source]] = {
@@ -46,16 +47,19 @@ def open_source(spec: DataSpec, seed: int = 0) -> Source:
     for split in source.splits.values():
         if not len(split):
             raise InputError("has no samples", where=split.where)
-        if not split.shape:
-            raise InputError("has one number a sample and no axis for features", where=split.where)
-        if split.shape != train.shape:
-            what = f"has samples of shape {list(split.shape)}, {train.where} of {list(train.shape)}"
-            raise InputError(what, where=split.where)
+        for name, shape in split.inputs.items():
+            of_input = f" of input {name!r}" if name else ""
+            if not shape:
+                raise InputError(f"has one number a sample{of_input} and no axis for features", where=split.where)
+            if shape != train.inputs[name]:
+                what = f"has samples{of_input} of shape {list(shape)}, {train.where} of {list(train.inputs[name])}"
+                raise InputError(what, where=split.where)
     if train.targets.shape[1:] != test.targets.shape[1:]:
         what = f"has targets of shape {list(test.targets.shape[1:])}, {train.where} of {list(train.targets.shape[1:])}"
         raise InputError(what, where=test.where)
     _check_labels(spec, source)
-    check_preprocessing(spec, train.shape)
+    for name, shape in train.inputs.items():
+        check_preprocessing(spec, shape, name)
     return source
 
 
@@ -68,7 +72,7 @@ def check_source(spec: DataSpec) -> SourceFacts:
     source = open_source(spec)
     for split in source.splits.values():
         index = np.arange(len(split), dtype=np.int64)
-        if split.dtype.kind != "f":
+        if not holds_floats(split.dtype):
             if spec.kind not in ("image_folder", "tfrecord"):
                 continue
             index = np.unique(np.linspace(0, len(split) - 1, IMAGES_CHECKED).astype(np.int64))
@@ -85,6 +89,7 @@ def check_source(spec: DataSpec) -> SourceFacts:
         classes=count_classes(source, spec),
         samples=samples,
         warnings=source.warnings + _warnings(source, samples),
+        inputs=train.inputs if spec.inputs else {},
     )
 
 
@@ -99,10 +104,10 @@ def check_finite(block: Samples, where: str, rows: Index) -> None:
     Raises:
         InputError: With the row of the first such sample.
     """
-    if block.dtype.kind != "f" or np.isfinite(block).all():
+    finite = finite_rows(block)
+    if finite.all():
         return
-    bad = ~np.isfinite(block.reshape(len(block), -1)).all(axis=1)
-    first = rows[int(np.argmax(bad))]
+    first = rows[int(np.argmin(finite))]
     raise InputError(f"sample {first} has NaN or infinite values", where=where, fix="Clean the data first")
 
 

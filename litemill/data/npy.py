@@ -56,13 +56,14 @@ class NpyStream:
             raise InputError("is stored column by column and cannot be streamed", where=where, fix=fix)
         return cls(where, shape, dtype, open_bytes)
 
-    def blocks(self) -> Iterator[Samples]:
-        """Yield consecutive blocks of rows, `[rows, *shape[1:]]`.
+    def blocks(self, rows: int = 0) -> Iterator[Samples]:
+        """Yield consecutive blocks of rows, `[rows, *shape[1:]]`; as many as fit a block by default.
 
         Raises:
             InputError: The bytes end early or are damaged.
         """
-        rows, size = rows_per_block(self.shape[1:], self.dtype), int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        rows = rows or rows_per_block(self.shape[1:], self.dtype)
+        size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         try:
             with self.open() as stream:
                 _header(stream)

@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from litemill.artifacts import staged, write_manifest
 from litemill.data.checks import check_finite, check_source, open_source
-from litemill.data.preprocess import preprocess
+from litemill.data.preprocess import model_inputs
 from litemill.data.sampling import balanced, in_proportion
 from litemill.data.source import Index, Source, SourceSplit, Targets
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, SplitInfo
+from litemill.inputs import extremes, finite_rows, row_dtype
 from litemill.kinds import default_metric
 from litemill.layout import DATASET, SPLITS, X, Y
 from litemill.spec import DataSpec
 from litemill.storage import digest
 
 log = logging.getLogger(__name__)
+
+FLOAT32 = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
     source = open_source(spec, seed)
     draws = _draws(source, spec, seed)
     with staged(out) as work:
-        written = {name: _Writer(work / name, facts.input_shape, draw.index) for name, draw in draws.items()}
+        dtype = row_dtype({name: (FLOAT32, shape) for name, shape in facts.inputs.items()}) if facts.inputs else FLOAT32
+        written = {name: _Writer(work / name, facts.input_shape, dtype, draw.index) for name, draw in draws.items()}
         for split in source.splits.values():
             _stream(split, [written[name] for name, draw in draws.items() if draw.split == split.name], spec)
         splits = {}
@@ -66,12 +70,14 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             source_sha256=source_sha256 or _source_digest(spec, splits),
             input_shape=list(facts.input_shape),
             dtype="float32",
+            inputs={name: list(shape) for name, shape in facts.inputs.items()},
+            output=spec.output,
             classes=facts.classes,
             task=spec.task,
             metric=spec.metric or default_metric(spec.task),
             class_names=source.class_names,
             target_shape=list(source.splits["test"].targets.shape[1:]),
-            preprocessing=spec.preprocessing.model_dump(),
+            preprocessing=_recorded(spec),
             seed=seed,
             value_range=(written["calibration"].low, written["calibration"].high),
             splits=splits,
@@ -81,6 +87,13 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
     for warning in manifest.warnings:
         log.warning("%s: %s", spec.uri or spec.kind, warning)
     return manifest
+
+
+def _recorded(spec: DataSpec) -> dict[str, Any]:
+    """The preprocessing as a deployed app must repeat it; of several inputs by their names."""
+    if spec.inputs:
+        return {"inputs": {name: own.model_dump() for name, own in spec.inputs.items()}}
+    return spec.preprocessing.model_dump()
 
 
 def _source_digest(spec: DataSpec, splits: dict[str, SplitInfo]) -> str:
@@ -110,8 +123,8 @@ def _stream(split: SourceSplit, writers: list[_Writer], spec: DataSpec) -> None:
     wanted, done = np.unique(np.concatenate([writer.index for writer in writers])), 0
     for block in split.read(wanted):
         rows = wanted[done : done + len(block)]
-        x = preprocess(block, spec.preprocessing)
-        if not np.isfinite(x).all():
+        x = model_inputs(block, spec)
+        if not finite_rows(x).all():
             check_finite(block, split.where, rows)
             raise InputError("preprocessing makes values infinite", where="data.preprocessing")
         for writer in writers:
@@ -128,6 +141,7 @@ class _Writer:
 
     folder: Path
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     index: Index
     low: float = np.inf
     high: float = -np.inf
@@ -137,16 +151,18 @@ class _Writer:
     def __post_init__(self) -> None:
         self.folder.mkdir()
         self.stream = (self.folder / X).open("w+b")
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(self.index), *self.shape)}
+        descr = npy.dtype_to_descr(self.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (len(self.index), *self.shape)}
         npy.write_array_header_1_0(self.stream, header)
         self.stream.seek(0)
         self.hashed.update(self.stream.read())
 
-    def add(self, x: NDArray[np.float32]) -> None:
-        data = np.ascontiguousarray(x, "<f4").tobytes()
+    def add(self, x: NDArray[Any]) -> None:
+        data = np.ascontiguousarray(x, self.dtype).tobytes()
         self.stream.write(data)
         self.hashed.update(data)
-        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+        low, high = extremes(x)
+        self.low, self.high = min(self.low, low), max(self.high, high)
 
     def finish(self, targets: Targets, classes: int) -> SplitInfo:
         self.stream.close()

@@ -4,38 +4,46 @@ Colour mode and size belong to decoding: see `litemill.data.images`."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.data.source import Samples
 from litemill.errors import InputError
+from litemill.inputs import joined, named
 from litemill.spec import DataSpec, Preprocessing
 
 IMAGE_KINDS = ("image_folder", "tfrecord")
 
 
-def check_preprocessing(data: DataSpec, shape: tuple[int, ...]) -> None:
-    """Refuse preprocessing that does not fit the samples.
+def check_preprocessing(data: DataSpec, shape: tuple[int, ...], name: str = "") -> None:
+    """Refuse preprocessing that does not fit the samples of an input; the only one has no name.
 
     Raises:
         InputError: A mean or std that is neither one value nor one a channel (the last axis), a channel order for other
             than three channels, a resize or colour mode for samples that are no encoded images.
     """
-    spec = data.preprocessing
-    if (spec.resize or spec.color) and data.kind not in IMAGE_KINDS:
+    spec = data.inputs[name] if name else data.preprocessing
+    place = f"data.inputs.{name}" if name else "data.preprocessing"
+    if (spec.resize or spec.color) and (data.kind not in IMAGE_KINDS or name):
         what = f"resize and color are for encoded images ({', '.join(IMAGE_KINDS)}), not for kind {data.kind}"
-        raise InputError(what, where="data.preprocessing")
+        raise InputError(what, where=place)
     if spec.channel_order == "bgr" and shape[-1:] != (3,):
-        raise InputError(
-            f"bgr needs three channels, samples are {list(shape)}", where="data.preprocessing.channel_order"
-        )
+        raise InputError(f"bgr needs three channels, samples are {list(shape)}", where=f"{place}.channel_order")
     channels = shape[-1] if shape else 1
-    for name, values in (("mean", spec.mean), ("std", spec.std)):
+    for key, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, channels):
             what = f"has {len(values)} values for samples of shape {list(shape)}"
-            raise InputError(
-                what, where=f"data.preprocessing.{name}", fix=f"Give one value or {channels}, one a channel"
-            )
+            raise InputError(what, where=f"{place}.{key}", fix=f"Give one value or {channels}, one a channel")
+
+
+def model_inputs(x: Samples, data: DataSpec) -> NDArray[Any]:
+    """Turn raw samples into what the model takes: each input by its own preprocessing."""
+    if not data.inputs:
+        return preprocess(x, data.preprocessing)
+    parts = named(x)
+    return joined({name: preprocess(parts[name], spec) for name, spec in data.inputs.items()})
 
 
 def preprocess(x: Samples, spec: Preprocessing) -> NDArray[np.float32]:

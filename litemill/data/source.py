@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.inputs import sample_shapes
+
 Samples = NDArray[np.generic]
 Labels = NDArray[np.int64]
 Targets = NDArray[Any]
@@ -27,8 +29,8 @@ class SourceSplit:
     Attributes:
         name: `train`, `calibration` or `test`.
         where: How to point a user at it, e.g. `data.npz[x_train]`.
-        shape: Shape of one sample.
-        dtype: Of the raw samples.
+        shape: Shape of one sample; empty where there are several inputs.
+        dtype: Of the raw samples; structured where there are several inputs (see `litemill.inputs`).
         targets: One for each sample: class indices from 0 (int64; −1 where not known), or numbers (float32).
         read: Gives the raw samples at ascending rows as consecutive blocks, `[rows, *shape]`.
     """
@@ -42,6 +44,11 @@ class SourceSplit:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a sample by input; that of the only one under the empty name."""
+        return sample_shapes(self.shape, self.dtype)
 
     @property
     def strata(self) -> Labels:
@@ -74,6 +81,8 @@ class SourceFacts:
     classes: int
     samples: dict[str, int]
     warnings: list[str] = field(default_factory=list)
+    inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shape of a sample by input, of several; `input_shape` is empty then."""
 
 
 def rows_per_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

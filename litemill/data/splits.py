@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from litemill.artifacts import read_manifest
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
+from litemill.inputs import row_dtype
 from litemill.layout import DATASET, X, Y
 
 
@@ -20,12 +21,13 @@ class Split:
     """One split.
 
     Attributes:
-        x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only.
+        x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only. Of several inputs a
+            structured array `[samples]` with a field for each (see `litemill.inputs`).
         y: Targets, one a sample. Class indices, int64: −1 in a calibration split without labels; of a reconstruction, 1
             for an anomaly. Of a regression `[samples, *target_shape]` float32, NaN where not known.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     y: NDArray[Any]
 
     def __len__(self) -> int:
@@ -56,7 +58,10 @@ class Splits:
 
 def _open(folder: Path, manifest: DatasetManifest, name: str) -> Split:
     samples = manifest.splits[name].samples
-    x = _array(folder / name / X, (samples, *manifest.input_shape), np.dtype(np.float32))
+    dtype = np.dtype(np.float32)
+    if manifest.inputs:
+        dtype = row_dtype({name: (np.float32, tuple(shape)) for name, shape in manifest.inputs.items()})
+    x = _array(folder / name / X, (samples, *manifest.input_shape), dtype)
     y = _array(folder / name / Y, None, np.dtype(np.float32 if manifest.task == "regression" else np.int64))
     if y.shape != (samples, *manifest.target_shape) and not (name == "calibration" and y.shape == (samples,)):
         what = f"has shape {list(y.shape)}, the manifest says {[samples, *manifest.target_shape]}"
