@@ -58,11 +58,11 @@ def unpack(folder: Path) -> dict[str, str]:
     run([*apt, "download", *sorted(names)], archives)
     for package in sorted(archives.glob("*.deb")):
         run(["dpkg-deb", "-x", str(package), str(root)], archives)
-    libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
+    libraries, base = root / "usr" / "lib" / "x86_64-linux-gnu", root / "lib" / "x86_64-linux-gnu"
     driver = folder / "software.json"
     manifest = {"library_path": str(libraries / "libvulkan_lvp.so"), "api_version": "1.4.305"}
     driver.write_text(json.dumps({"file_format_version": "1.0.0", "ICD": manifest}))
-    return {"VK_DRIVER_FILES": str(driver), "VK_ICD_FILENAMES": str(driver), "LD_LIBRARY_PATH": str(libraries)}
+    return {"VK_DRIVER_FILES": str(driver), "VK_ICD_FILENAMES": str(driver), "LD_LIBRARY_PATH": f"{libraries}:{base}"}
 
 
 def run(command: list[str], folder: Path) -> str:

@@ -94,7 +94,9 @@ def _samples(path: Path) -> Any:
 
 
 def _table(found: Sequence[Measurement]) -> Table:
-    table = Table("file", "kind", "p50 ms [95 % CI]", "p90 ms", "× first", "", "init ms", "memory", "stored")
+    table = Table(
+        "file", "kind", "p50 ms [95 % CI]", "p90 ms", "× first", "", "init ms", "ops on it", "memory", "stored"
+    )
     for one in found:
         low, high = one.latency_ci_ms.get("p50", (0.0, 0.0))
         p50, p90 = one.latency_ms.get("p50"), one.latency_ms.get("p90")
@@ -107,6 +109,7 @@ def _table(found: Sequence[Measurement]) -> Table:
             "" if ratio is None else f"{ratio.value:.3f} [{ratio.ci[0]:.3f}, {ratio.ci[1]:.3f}]",
             one.comparison,
             "" if one.init_ms is None else f"{one.init_ms:.3g}",
+            "" if one.delegated_fraction is None else f"{one.delegated_fraction:.0%}",
             _bytes(one.arena_bytes or one.peak_memory_bytes),
             _bytes(one.realised_bytes),
         )

@@ -1,5 +1,6 @@
 """Accelerators of this host: asked for alone, checked for their answers, never replaced in silence."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_a_delegate_that_does_not_load_is_a_failed_measurement(
     (one,) = measure([subjects["int8"]], samples, accelerator=f"delegate:{library}")
     assert (one.status, one.latency_ms) == ("failed", {})
     assert library in one.reason or "killed by" in one.reason
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("answer", [0, 1, 2])
+def test_a_delegate_that_takes_nothing_is_never_the_cpu_in_disguise(
+    answer: int, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
+) -> None:
+    """Whether it says nothing, an error, or that the interpreter may well go back to the CPU."""
+    compiler = shutil.which("cc") or shutil.which("tcc")
+    assert compiler, "install a C compiler (tcc will do)"
+    library = tmp_path / "idle delegate.so"
+    source = Path(__file__).parents[1] / "idle_delegate.c"
+    build = [compiler, "-shared", "-fPIC", "-nostdlib", f"-DRETURNS={answer}", "-o", str(library), str(source)]
+    subprocess.run(build, check=True)
+    (one,) = measure([subjects["int8"]], samples, accelerator=f"delegate:{library}")
+    assert (one.status, one.latency_ms, one.parity) == ("failed", {}, None)
+    assert ("took none of" if answer == 0 else "RuntimeError: ") in one.reason
 
 
 @pytest.mark.parametrize(
