@@ -18,7 +18,7 @@ from litemill.benchmark import benchmark_model as tool
 from litemill.benchmark.benchmark_model import Timings
 from litemill.benchmark.parity import compare_outputs
 from litemill.benchmark.python_runner import lay_out, reference_outputs
-from litemill.benchmark.remote import Remote, run_held, shell_facts
+from litemill.benchmark.remote import Remote, run_held, shell_facts, shell_state
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import compare, percentile, ratio_of_medians
 from litemill.errors import DeviceError, StepFailed
@@ -51,7 +51,7 @@ class NativeTarget:
         found: dict[str, Measurement] = {}
         with tempfile.TemporaryDirectory(prefix="litemill-native-") as name, self.remote as device:
             self._binary = self._find_binary(device)
-            facts = shell_facts(device)
+            facts, before = shell_facts(device), shell_state(device)
             parities: dict[str, Parity] = {}
             peaks: dict[str, int | None] = {}
             for subject in subjects:
@@ -63,11 +63,13 @@ class NativeTarget:
                     found[key] = self._failed(str(error))
             alive = [subject for subject in subjects if subject.sha256 not in found]
             rounds = self._rounds(device, alive, found, Path(name))
+            state = {"before": before, "after": shell_state(device)}
         for subject in alive:
             key = subject.sha256
             if key not in found:
-                one = self._measurement(subject, rounds[key], rounds.get(subjects[0].sha256), parities[key], facts)
-                found[key] = one.model_copy(update={"peak_memory_bytes": peaks[key]})
+                one = self._measurement(subject, rounds[key], rounds.get(subjects[0].sha256), parities[key])
+                told = {**facts, "threads": self.spec.threads, "runner": "benchmark_model", "state": state}
+                found[key] = one.model_copy(update={"peak_memory_bytes": peaks[key], "device": told})
         return found
 
     def _find_binary(self, device: Remote) -> str:
@@ -170,12 +172,7 @@ class NativeTarget:
         return failed(reason, requested_accelerator=self.spec.accelerator)
 
     def _measurement(
-        self,
-        subject: Subject,
-        runs: list[Timings],
-        baseline: list[Timings] | None,
-        parity: Parity,
-        facts: dict[str, str],
+        self, subject: Subject, runs: list[Timings], baseline: list[Timings] | None, parity: Parity
     ) -> Measurement:
         own = _samples(runs)
         ratio = ratio_of_medians(own, _samples(baseline)) if baseline else None
@@ -201,7 +198,6 @@ class NativeTarget:
             comparison=compare(ratio) if ratio else "",
             realised_bytes=subject.size_bytes,
             parity=parity,
-            device={**facts, "threads": self.spec.threads, "runner": "benchmark_model"},
             details={"rounds": len(runs)},
         )
 

@@ -23,6 +23,21 @@ PROPERTIES = {
     "gpu": "ro.hardware.egl",
 }
 """What Android tells of itself."""
+FACTS = {
+    "machine": "uname -m",
+    "cpu": "grep -m 1 -E '^(model name|Hardware|Model)' /proc/cpuinfo | cut -d : -f 2",
+    "cores": "nproc",
+    "os": "uname -sr",
+}
+CPU = "/sys/devices/system/cpu/cpu0"
+STATE = {
+    "load": "cut -d ' ' -f 1-3 /proc/loadavg",
+    "governor": f"cat {CPU}/cpufreq/scaling_governor",
+    "clock_khz": f"cat {CPU}/cpufreq/scaling_cur_freq",
+    "throttle_count": f"cat {CPU}/thermal_throttle/core_throttle_count",
+    "hottest_millicelsius": "cat /sys/class/thermal/thermal_zone*/temp | sort -n | tail -n 1",
+}
+"""Questions to a device's shell."""
 
 
 class Remote(Protocol):
@@ -111,13 +126,17 @@ def run_held(remote: Remote, words: list[str], seconds: float, wait: float) -> t
 
 def shell_facts(remote: Remote) -> dict[str, str]:
     """What a device is, as its shell tells."""
-    asked = [f"echo {name}=$(getprop {key} 2>/dev/null)" for name, key in PROPERTIES.items()]
-    asked += [
-        "echo machine=$(uname -m)",
-        "echo cpu=$(grep -m 1 -E '^(model name|Hardware|Model)' /proc/cpuinfo | cut -d : -f 2)",
-        "echo cores=$(nproc 2>/dev/null)",
-        "echo os=$(uname -sr)",
-    ]
-    lines = remote.check("; ".join(asked)).splitlines()
-    told = dict(line.split("=", 1) for line in lines if "=" in line)
+    android = {name: f"getprop {key}" for name, key in PROPERTIES.items()}
+    return _told(remote, android | FACTS)
+
+
+def shell_state(remote: Remote) -> dict[str, str]:
+    """What may disturb a measurement, where it is readable: load, governor, clock, temperature, throttling."""
+    return _told(remote, STATE)
+
+
+def _told(remote: Remote, questions: dict[str, str]) -> dict[str, str]:
+    """Answers of a device's shell by name; what it cannot answer is left out."""
+    asked = "; ".join(f"echo {name}=$({{ {command}; }} 2>/dev/null)" for name, command in questions.items())
+    told = dict(line.split("=", 1) for line in remote.check(asked).splitlines() if "=" in line)
     return {name: value.strip() for name, value in told.items() if value.strip()}

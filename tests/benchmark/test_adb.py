@@ -68,6 +68,7 @@ def test_a_device_is_measured_checked_and_left_clean(
     assert one.peak_memory_bytes == int(12.5 * (1 << 20))
     assert one.ratio_to_float32 and one.details["rounds"] == 8 and one.runs >= 8 * 50
     assert one.device["machine"] and one.device["cores"] and one.device["os"].startswith("Linux ")
+    assert one.device["state"]["before"]["load"] and one.device["state"]["after"]["load"]
     assert [path.name for path in device.path("/data/local/tmp").iterdir()] == ["litemill-device.lock"]
 
 
