@@ -162,6 +162,19 @@ class LayerSensitivity(BaseModel):
     kept_float: bool = Field(False, description="whether the variant leaves it in float")
 
 
+class VariantParity(BaseModel):
+    """A variant's outputs against those of what it was made from, on real test samples, with one set of kernels."""
+
+    kernels: str = Field(description="xnnpack, or reference: those of a microcontroller")
+    against: Literal["keras", "float32"] = Field(
+        description="the Keras model, or its float conversion on those kernels"
+    )
+    samples: int
+    agreement: float | None = Field(None, description="fraction of samples with the same predicted class")
+    max_error: float = Field(description="largest absolute difference relative to the spread of the expected outputs")
+    mean_error: float = Field(description="mean absolute difference relative to the same")
+
+
 class SlimReport(BaseModel):
     """What the lossless last step did to a `.tflite`, and the proof that it changed nothing else."""
 
@@ -199,6 +212,9 @@ class VariantManifest(Evidence):
         default_factory=list, description="what the train-aware steps promised, read back from the file"
     )
     slim: SlimReport | None = None
+    parity: list[VariantParity] = Field(
+        default_factory=list, description="outputs against the Keras model and float32, by kernel set"
+    )
     sensitivity: list[LayerSensitivity] = Field(default_factory=list, description="worst layer first")
     seconds: float = 0.0
 

@@ -59,7 +59,7 @@ def import_model(
             manifest = save_graph(source.export, manifest, folder)
         else:
             manifest = save_model(source.keras, manifest, folder)
-        convert_bundle(folder, {BASELINE: [Step(name="float32")]}, bundle)
+        convert_bundle(folder, {BASELINE: [Step(name="float32")]}, bundle, dataset=dataset)
         variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
         if variant.status == "failed":
             raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)

@@ -31,16 +31,19 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseCo
         run_id: str,
     ) -> str:
         bundle: dict[str, Any] = {}
-        converting = {"model": model, "seed": spec.training.seed, "deploy": spec.deploy.model_dump()}
+        converting = {
+            "model": model,
+            "dataset": dataset,
+            "seed": spec.training.seed,
+            "deploy": spec.deploy.model_dump(),
+        }
         if planned.uncalibrated:
             recipes = plain_recipes(planned.uncalibrated)
             converted = add(ptq, f"ptq-{name}", recipes=recipes, **converting)
             bundle = {"bundle": converted.outputs["variants"]}
         if planned.calibrated:
             recipes = plain_recipes(planned.calibrated)
-            converted = add(
-                int8_convert, f"int8-convert-{name}", recipes=recipes, dataset=dataset, **converting, **bundle
-            )
+            converted = add(int8_convert, f"int8-convert-{name}", recipes=recipes, **converting, **bundle)
         variants = converted.outputs["variants"]
         judged = add(
             evaluate,

@@ -52,7 +52,8 @@ def convert_bundle(
         model: A Model artifact: `model.json` and `saved_model/`.
         recipes: Steps by recipe name, as `Step` or its plain data; all are recorded, the last is converted.
         out: The bundle to write: `<recipe>/model.tflite` and `<recipe>/variant.json`.
-        dataset: A Dataset artifact; its calibration split is read where a scheme needs it.
+        dataset: A Dataset artifact; its calibration split is read where a scheme needs it, and samples of its test
+            split to tell how far a variant's outputs are from the model's.
         bundle: A bundle to start from: its entries are copied first.
         seed: Recorded, and given to TensorFlow and numpy.
         slim: Whether to slim each variant, which changes no output bit (see litemill.flatbuffer.slim).
@@ -79,7 +80,7 @@ def convert_bundle(
         if source.status == "ok":
             _convert_all(model, source, parsed, manifests, dataset, work, time_limit)
             if slim:
-                _slim_all(manifests, dataset if data else None, keep, work)
+                _slim_all(manifests, dataset, keep, work)
         for name, manifest in manifests.items():
             write_manifest(work / name / VARIANT, manifest)
     return list(manifests.values())
@@ -176,6 +177,8 @@ def _job(
         "static_model": str(work / STATIC),
         "input_shape": source.inputs[0].shape,
         "calibration": str((dataset / "calibration" / X).resolve()) if dataset and calibrated else "",
+        "test": str((dataset / "test" / X).resolve()) if dataset else "",
+        "task": read_manifest(dataset / DATASET, DatasetManifest).task if dataset else "",
         "seed": manifest.seed,
         "out": str(work / name / TFLITE),
         "findings": str(work / name / FINDINGS),
@@ -202,7 +205,7 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
         return
     findings = read_manifest(path.with_name(FINDINGS), Findings)
     path.with_name(FINDINGS).unlink()
-    manifest.sensitivity = findings.sensitivity
+    manifest.sensitivity, manifest.parity = findings.sensitivity, findings.parity
     manifest.graph = read_graph(path)
     manifest.graph.ops_before = findings.ops_before
     manifest.graph.delegation["xnnpack"] = findings.xnnpack

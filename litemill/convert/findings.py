@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from litemill.evidence import Delegation, LayerSensitivity
+from litemill.evidence import Delegation, LayerSensitivity, VariantParity
 
 
 class Findings(BaseModel):
@@ -13,3 +13,4 @@ class Findings(BaseModel):
     sensitivity: list[LayerSensitivity]
     ops_before: dict[str, int]
     xnnpack: Delegation
+    parity: list[VariantParity]

@@ -1,8 +1,9 @@
 """The process that imports TensorFlow: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
-(the split's `x.npy`, or empty), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON
-file for what only this process can find out).
+(the split's `x.npy`, or empty), `test` (that of the samples to compare outputs on, or none) with the data's `task`,
+`scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this process can
+find out).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from litemill.artifacts import write_manifest
 from litemill.convert.batch import SIGNATURE, free_reshapes
 from litemill.convert.checks import check_calibration, check_outputs, check_variant
 from litemill.convert.findings import Findings
+from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
 from litemill.errors import StepFailed
 from litemill.evaluate.runner import Runner
+from litemill.evidence import VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.isolation import Job, serve
 from litemill.models.backend import tensorflow
@@ -58,8 +62,32 @@ def convert(job: Job) -> None:
         _check_response(out, np.asarray(samples[:CHECKED_SAMPLES], np.float32), static, job["name"])
     write_manifest(
         Path(job["findings"]),
-        Findings(sensitivity=found.sensitivity, ops_before=_frozen_ops(static), xnnpack=ask_xnnpack(out)),
+        Findings(
+            sensitivity=found.sensitivity,
+            ops_before=_frozen_ops(static),
+            xnnpack=ask_xnnpack(out),
+            parity=_parity(job, out),
+        ),
     )
+
+
+def _parity(job: Job, out: Path) -> list[VariantParity]:
+    """How far the variant's outputs are from the model's; nothing without samples."""
+    if not job.get("test"):
+        return []
+    references = _references(job["saved_model"], job["static_model"], job["test"], job["task"])
+    return measure_parity(out, job["scheme"], references)
+
+
+@lru_cache(maxsize=1)
+def _references(saved_model: str, static_model: str, test: str, task: str) -> References:
+    """What the model that is converted answers, computed once for all its variants."""
+    from litemill.convert.schemes import CONVERSIONS
+
+    float32 = Path(static_model) / "float32.tflite"
+    float32.write_bytes(CONVERSIONS["float32"](Path(static_model), None, np.empty(0, np.float32)).data)
+    x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), float32)
+    return References(x, task, keras_outputs(Path(saved_model), x), float32)
 
 
 def _frozen_ops(saved_model: Path) -> dict[str, int]:

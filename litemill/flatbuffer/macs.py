@@ -22,6 +22,9 @@ def op_macs(model: Any, graph: Any, op: Any) -> int:
     inputs, outputs = ints(op.inputs), ints(op.outputs)
     shapes = {index: ints(graph.tensors[index].shape) for index in (*inputs, *outputs) if index >= 0}
     produced = sum(elements(graph.tensors[index]) for index in outputs)
+    if len(inputs) > WEIGHTS and not shapes.get(inputs[WEIGHTS]):
+        # Weights that are computed at run time may come without a shape; a dense layer's width is its input's too.
+        return produced * (shapes[inputs[DATA]] or [0])[-1] if op_name(model, op) == "FULLY_CONNECTED" else 0
     match op_name(model, op):
         case "CONV_2D" | "CONV_3D":
             return produced * _product(shapes[inputs[WEIGHTS]][1:])

@@ -10,7 +10,8 @@ import pytest
 
 from litemill.errors import InputError
 from litemill.flatbuffer import measure_sizes, read_graph, read_model
-from litemill.flatbuffer.reader import unpack
+from litemill.flatbuffer.graph import report
+from litemill.flatbuffer.reader import op_name, unpack
 from tests.workshop import RECIPES, workshop
 
 
@@ -52,6 +53,15 @@ def test_zeros_and_distinct_values_are_those_of_the_weights(tmp_path: Path) -> N
         dense = next(item for item in graph.weights if item.op == "FULLY_CONNECTED" and len(item.shape) == 2)
         assert (dense.sparsity, dense.distinct) == (0.75, 4), scheme
         assert graph.sparsity == pytest.approx(960 / (1280 + 72 + 72))
+
+
+def test_a_dense_layer_whose_weights_have_no_shape_is_counted_by_its_input() -> None:
+    # As in the float conversion of a quantization-aware model, whose weights are computed.
+    model = read_model(workshop().tflite("float32"))
+    (graph,), expected = model.subgraphs, report(model).macs
+    (dense,) = [op for op in graph.operators if op_name(model, op) == "FULLY_CONNECTED"]
+    graph.tensors[dense.inputs[1]].shape = None
+    assert report(model).macs == expected
 
 
 def test_sizes_are_in_order() -> None:

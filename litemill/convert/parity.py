@@ -1,0 +1,141 @@
+"""Parity: what a variant answers against what the model it was made from answers, on real samples, by kernel set.
+
+Quantization moves outputs; how far, tells more than an accuracy in which errors cancel. The kernel set belongs to it:
+int8 outputs of XNNPACK and of the reference kernels, which are those of a microcontroller, differ. Runs where
+TensorFlow is imported already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.convert.batch import SIGNATURE
+from litemill.evaluate.runner import Runner
+from litemill.evidence import VariantParity
+from litemill.flatbuffer import read_graph
+from litemill.kinds import Kernels
+
+Outputs = NDArray[np.float32]
+
+KERNELS: tuple[Kernels, ...] = ("xnnpack", "reference")
+MOST_SAMPLES, FEWEST_SAMPLES = 128, 16
+MOST_MACS = 2_000_000_000
+"""Multiply-accumulates for all samples of a comparison: about a second and a half of reference kernels on a core."""
+BROKEN = float(np.finfo(np.float32).max)
+"""The error of an output that is NaN or Inf: JSON has neither."""
+BATCH = 32
+CLASSES = ("classification", "binary")
+
+
+@dataclass
+class References:
+    """The answers that the variants of one model are compared with; each is computed once.
+
+    Attributes:
+        x: Real samples.
+        task: Of the data; tells whether there are predictions to agree on.
+        keras: Outputs of the Keras model; None where there is no such model, or it has several outputs.
+        float32: Path of the float conversion.
+    """
+
+    x: NDArray[Any]
+    task: str
+    keras: Outputs | None
+    float32: Path
+    _float_outputs: dict[str, Outputs] = field(default_factory=dict)
+
+    def float_outputs(self, kernels: Kernels) -> Outputs:
+        """Outputs of the float conversion with a kernel set."""
+        if kernels not in self._float_outputs:
+            self._float_outputs[kernels] = Runner(self.float32, kernels=kernels).run(self.x)
+        return self._float_outputs[kernels]
+
+
+def parity_samples(x: NDArray[Any], tflite: Path) -> NDArray[Any]:
+    """Samples spread evenly over a split: as many as the slowest kernels do in a second or two."""
+    count = max(FEWEST_SAMPLES, min(MOST_SAMPLES, MOST_MACS // max(read_graph(tflite).macs, 1)))
+    return np.ascontiguousarray(x[np.unique(np.linspace(0, len(x) - 1, count, dtype=int))])
+
+
+def measure_parity(tflite: Path, scheme: str, references: References) -> list[VariantParity]:
+    """Compare a variant with the Keras model and with float32, with each kernel set.
+
+    Args:
+        tflite: The variant.
+        scheme: By which it was converted; float32 is not compared with itself.
+        references: What it was made from answers.
+
+    Returns:
+        One row for each kernel set and reference.
+
+    Raises:
+        InputError: LiteRT cannot run the file with one of the kernel sets.
+    """
+    rows = []
+    for kernels in KERNELS:
+        found = Runner(tflite, kernels=kernels).run(references.x)
+        if references.keras is not None:
+            rows.append(compare(found, references.keras, kernels, "keras", references.task))
+        if scheme != "float32":
+            rows.append(compare(found, references.float_outputs(kernels), kernels, "float32", references.task))
+    return rows
+
+
+def compare(found: Outputs, expected: Outputs, kernels: Kernels, against: str, task: str) -> VariantParity:
+    """Errors relative to the spread (largest minus smallest) of the expected outputs, and agreement on classes.
+
+    An absolute error would pass anything where outputs are small.
+    """
+    finite = expected[np.isfinite(expected)]
+    spread = (float(np.ptp(finite)) if finite.size else 0.0) or 1.0
+    errors = np.abs(found.astype(np.float64) - expected) / spread
+    errors[~np.isfinite(errors)] = BROKEN
+    agreement = None
+    if task in CLASSES:
+        agreement = float(np.mean(predictions(found) == predictions(expected)))
+    return VariantParity(
+        kernels=kernels,
+        against=against,
+        samples=len(expected),
+        agreement=agreement,
+        max_error=float(errors.max()),
+        mean_error=float(errors.mean()),
+    )
+
+
+def predictions(outputs: Outputs) -> NDArray[np.int64]:
+    """The class each row of outputs predicts; one output is a score of the positive class."""
+    scores = outputs.reshape(len(outputs), -1)
+    found: NDArray[np.int64] = (scores > 0.5)[:, 0].astype(np.int64) if scores.shape[1] == 1 else scores.argmax(1)
+    return found
+
+
+def keras_outputs(saved_model: Path, x: NDArray[Any]) -> Outputs | None:
+    """What the Keras model answers, by the SavedModel it was exported to; None where it has several outputs.
+
+    Args:
+        saved_model: Folder with the signature that is converted.
+        x: float32 `[samples, …]`, or structured with a field for each input of the signature.
+    """
+    from litemill.models.backend import tensorflow
+
+    tf = tensorflow()
+    model = tf.saved_model.load(str(saved_model))
+    served: Callable[..., Mapping[str, Any]] = model.signatures[SIGNATURE]
+    inputs = model.signatures[SIGNATURE].structured_input_signature[1]
+    fixed = next(iter(inputs.values())).shape[0]
+    found = []
+    for start in range(0, len(x), fixed or BATCH):
+        part = x[start : start + (fixed or BATCH)]
+        fed = {name: part[name] if part.dtype.names else part for name in inputs}
+        outputs = served(**{name: tf.constant(values, inputs[name].dtype) for name, values in fed.items()})
+        if len(outputs) != 1:
+            return None
+        found.append(next(iter(outputs.values())).numpy())
+    return np.concatenate(found).astype(np.float32)
