@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 from litemill.compress.support import qat_obstacles
 from litemill.data import SourceFacts, check_source
@@ -10,6 +12,7 @@ from litemill.models import ModelFacts, check_fit, peek
 from litemill.preparing import fitted
 from litemill.spec import RunSpec
 from litemill.storage import fetch
+from litemill.targets import ON_DEVICE
 
 
 def preflight(spec: RunSpec) -> SourceFacts:
@@ -24,7 +27,12 @@ def preflight(spec: RunSpec) -> SourceFacts:
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     data = check_source(fitted(spec.data, model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind)
-    found = [*_cannot_train(spec, model), *_cannot_quantize(spec, model), *_other_kernels(spec)]
+    found = [
+        *_cannot_train(spec, model),
+        *_cannot_quantize(spec, model),
+        *_other_kernels(spec),
+        *_missing_programs(spec),
+    ]
     return replace(data, warnings=[*data.warnings, *found])
 
 
@@ -54,3 +62,21 @@ def _other_kernels(spec: RunSpec) -> list[str]:
     names = ", ".join(target.name for target in spec.targets)
     what = f"accuracy is that of XNNPACK, whose int8 outputs differ from those of {names}"
     return [f"{what}; `evaluation: {{kernels: reference}}` predicts a microcontroller, and takes longer"]
+
+
+def _missing_programs(spec: RunSpec) -> list[str]:
+    """Warn of targets whose programs are not here: they will fail, or be predicted, after everything has trained."""
+    warnings = []
+    for target in spec.targets:
+        named = {"benchmark_model": target.benchmark_model, "ssh_config": target.ssh_config}
+        lost = {option: path for option, path in named.items() if path and not path.startswith(ON_DEVICE)}
+        warnings += [
+            f"target {target.name} will fail: there is no {option} at {path}"
+            for option, path in lost.items()
+            if not Path(path).is_file()
+        ]
+        if target.compiler and shutil.which(target.compiler) is None:
+            warnings.append(f"target {target.name} will fail: there is no program {target.compiler!r}")
+        elif target.kind == "edgetpu" and shutil.which(target.compiler or "edgetpu_compiler") is None:
+            warnings.append(f"target {target.name} is predicted by rules, without edgetpu_compiler")
+    return warnings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from litemill.models import load_model
 from litemill.preflight import preflight
 from litemill.spec import RunSpec
@@ -37,3 +39,23 @@ def test_accuracy_with_a_phones_kernels_for_microcontrollers_alone_is_told(digit
     )
     for settled in ({"evaluation": {"kernels": "reference"}}, {"targets": ["host", "tflm"]}):
         assert preflight(RunSpec.model_validate(config | settled)).warnings == []
+
+
+def test_a_target_whose_program_is_not_here_is_named_before_anything_trains(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    phone = {"name": "phone", "device": "adb://R58M", "benchmark_model": "no/such/binary"}
+    there = {"name": "there", "device": "ssh://pi", "runner": "benchmark_model", "benchmark_model": "device:/bin/bm"}
+    config = {
+        "name": "x",
+        "model": {"uri": str(digits_model.parent / "digits.keras")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"]},
+        "targets": [phone, there, "edgetpu", {"name": "coral", "device": "edgetpu", "compiler": "/no/compiler"}],
+    }
+    assert preflight(RunSpec.model_validate(config)).warnings == [
+        "target phone will fail: there is no benchmark_model at no/such/binary",
+        "target edgetpu is predicted by rules, without edgetpu_compiler",
+        "target coral will fail: there is no program '/no/compiler'",
+    ]
