@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 WARMUP_RUNS, RUNS = 20, 50
@@ -68,16 +68,25 @@ def timing_flags(seconds: float, patience: float) -> list[str]:
     ]
 
 
-def answer_flags(shape: str, sample: str, output: str) -> list[str]:
-    """Flags of a single inference on a sample from a file, its output tensors written to another."""
+def answer_flags(inputs: Sequence[tuple[Sequence[int], str]], output: str) -> list[str]:
+    """Flags of a single inference on a sample from files, its output tensors written to another.
+
+    Args:
+        inputs: Shape and file of each input, in the graph's order. The binary only warns of names that are not the
+            graph's, and those may hold what it would read as a separator.
+        output: Path of the file to write.
+    """
+    names = [f"input{position}" for position in range(len(inputs))]
+    shapes = [",".join(str(size) for size in shape) for shape, _ in inputs]
+    files = [f"{name}:{path}" for name, (_, path) in zip(names, inputs, strict=True)]
     return [
         "--warmup_runs=0",
         "--warmup_min_secs=0",
         "--num_runs=1",
         "--min_secs=0",
-        "--input_layer=input",
-        f"--input_layer_shape={shape}",
-        f"--input_layer_value_files=input:{sample}",
+        f"--input_layer={','.join(names)}",
+        f"--input_layer_shape={':'.join(shapes)}",
+        f"--input_layer_value_files={','.join(files)}",
         f"--output_filepath={output}",
     ]
 

@@ -150,12 +150,15 @@ class NativeTarget:
             StepFailed: The binary gives none: its speed would mean nothing.
         """
         raw, outputs = subject.raw(samples), []
-        shape = ",".join(str(size) for size in raw[:1].shape)
+        parts = [raw[name] for name in raw.dtype.names] if raw.dtype.names else [raw]
         answer = f"{device.folder}/output.bin"
         for position in range(len(raw)):
-            (folder / "input.bin").write_bytes(raw[position].tobytes())
-            given = device.push(folder / "input.bin", f"{subject.sha256}-{position}.bin")
-            self._start(device, subject, tool.answer_flags(shape, given, answer), clear=answer)
+            given = []
+            for index, part in enumerate(parts):
+                (folder / "input.bin").write_bytes(part[position].tobytes())
+                pushed = device.push(folder / "input.bin", f"{subject.sha256}-{position}-{index}.bin")
+                given.append((part[:1].shape, pushed))
+            self._start(device, subject, tool.answer_flags(given, answer), clear=answer)
             if device.shell(f"test -s {answer}")[0] != 0:
                 raise StepFailed(
                     "this benchmark_model writes no outputs (--output_filepath), so they cannot be checked"

@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from litemill.benchmark.adb import AdbDevice, find_adb
-from litemill.benchmark.benchmark_model import delegated, flags, read_line, read_result, timing_flags
+from litemill.benchmark.benchmark_model import answer_flags, delegated, flags, read_line, read_result, timing_flags
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.remote import shell_facts
 from litemill.benchmark.session import Subject
@@ -290,6 +290,16 @@ def test_an_accelerator_is_asked_for_alone() -> None:
     for accelerator in ("gpu", "hexagon", "nnapi:dsp", "delegate:/data/x.so"):
         assert {"--use_xnnpack=false", "--require_full_delegation=true"} <= set(flags(accelerator, 1))
     assert "--nnapi_accelerator_name=dsp" in flags("nnapi:dsp", 1)
+
+
+def test_each_input_is_given_with_its_shape_and_file() -> None:
+    given = answer_flags([((1, 8, 8, 1), "/d/a.bin"), ((1, 4), "/d/b.bin")], "/d/out")
+    assert given[-4:] == [
+        "--input_layer=input0,input1",
+        "--input_layer_shape=1,8,8,1:1,4",
+        "--input_layer_value_files=input0:/d/a.bin,input1:/d/b.bin",
+        "--output_filepath=/d/out",
+    ]
 
 
 def test_a_run_ends_by_its_seconds_not_by_the_binary_s_own() -> None:
