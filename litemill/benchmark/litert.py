@@ -41,6 +41,12 @@ class Found:
     folder: Path
 
 
+def actual(accelerator: str, ops: dict[str, int]) -> str:
+    """What computed: a delegate library may leave ops to the CPU, which is then named beside it."""
+    partly = accelerator.startswith("delegate:") and ops["delegated"] < ops["total"]
+    return f"{accelerator} and cpu" if partly else accelerator
+
+
 class LiteRtTarget:
     """LiteRT in processes of their own.
 
@@ -127,7 +133,7 @@ class LiteRtTarget:
             kind="emulated" if self.spec.emulates or SOFTWARE in probe["adapter"] else "measured",
             sha256=subject.sha256,
             requested_accelerator=self.options.accelerator,
-            actual_accelerator=self.options.accelerator,
+            actual_accelerator=actual(self.options.accelerator, ops),
             delegated_fraction=ops["delegated"] / ops["total"] if ops["total"] else None,
             runs=int(own.size),
             latency_ms={name: interval.value for name, interval in intervals.items()},

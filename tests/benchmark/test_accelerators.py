@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from litemill.benchmark import launch
-from litemill.benchmark.litert import LiteRtTarget
+from litemill.benchmark.litert import LiteRtTarget, actual
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject
 from litemill.errors import DeviceError
 from litemill.evidence import Measurement
@@ -37,6 +37,12 @@ def test_cpu_kernels_and_threads_are_measured_as_asked(
     assert (int8.requested_accelerator, int8.actual_accelerator) == (accelerator, accelerator)
     assert int8.parity and int8.parity.ok
     assert int8.delegated_fraction is not None and (int8.delegated_fraction > 0) == (accelerator == "cpu")
+
+
+def test_what_a_delegate_leaves_is_said_to_run_on_the_cpu() -> None:
+    assert actual("delegate:/x.so", {"total": 12, "delegated": 11}) == "delegate:/x.so and cpu"
+    assert actual("delegate:/x.so", {"total": 12, "delegated": 12}) == "delegate:/x.so"
+    assert actual("cpu", {"total": 12, "delegated": 11}) == "cpu"  # XNNPACK's rest is the CPU too
 
 
 @pytest.mark.parametrize("library", ["/no/such delegate.so", "libc.so.6"])
