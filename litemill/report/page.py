@@ -12,7 +12,7 @@ from litemill.layout import REPORT, SUMMARY
 from litemill.report import wording
 from litemill.report.figures import figures, targets
 from litemill.report.folder import flat_facts, provenance, read_all
-from litemill.results import Results
+from litemill.results import Results, TargetResult
 from litemill.select import VariantEvidence
 
 if TYPE_CHECKING:
@@ -90,8 +90,14 @@ def _columns(results: Results, target: str) -> list[str]:
         "ratio": any(item.ratio_to_float32 for _, item in found),
         "stored": any(item.realised_bytes not in (None, row.size_bytes) for row, item in found),
         "arena": any(item.arena_bytes for _, item in found),
+        "taken": not any(item.latency_ms for _, item in found) and any(_accelerated(item) for _, item in found),
     }
     return [name for name, known in told.items() if known] or ["p50"]
+
+
+def _accelerated(found: TargetResult) -> bool:
+    """Whether something else than the CPU took ops of it."""
+    return found.delegated_fraction is not None and not found.accelerator.startswith("cpu")
 
 
 def _baseline(results: Results, evidence: Mapping[str, VariantEvidence]) -> float | None:

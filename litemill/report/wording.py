@@ -74,13 +74,15 @@ def latency(found: TargetResult | None) -> str:
 
 
 def on_target(found: TargetResult | None, kind: str) -> str:
-    """One figure of a variant on a target: its `p50`, its `ratio` to float32, the bytes `stored`, its `arena`."""
+    """One figure of a variant on a target: `p50`, `ratio` to float32, bytes `stored`, `arena`, share of ops `taken`."""
     if found is None or kind == "p50":
         return latency(found)
     if found.status == "failed":
         return NOTHING
     if kind == "ratio":
         return estimate(found.ratio_to_float32, 2)
+    if kind == "taken":
+        return percent(found.delegated_fraction)
     return count(found.realised_bytes if kind == "stored" else found.arena_bytes)
 
 

@@ -234,6 +234,17 @@ def test_what_a_target_stores_and_needs_is_in_the_report(tmp_path: Path) -> None
     assert len(figure.points) == sum(not made.reason for made in FASHION)
 
 
+def test_the_share_of_ops_is_told_where_an_accelerator_tells_no_time(tmp_path: Path) -> None:
+    results, folder = run_folder(tmp_path)
+    found = TargetResult(kind="estimated", delegated_fraction=0.875, accelerator="edgetpu and cpu")
+    rows = [row.model_copy(update={"measurements": {"edgetpu": found}}) for row in results.variants]
+    write_report(results.model_copy(update={"variants": rows}), folder)
+
+    summary = (folder / "summary.md").read_text()
+    assert " edgetpu of its ops |\n" in summary and " 88 % |\n" in summary
+    assert "88 %estimated" in Page((folder / "report.html").read_text()).text
+
+
 def test_a_widely_spread_axis_is_logarithmic(tmp_path: Path) -> None:
     assert drawn(tmp_path, "top1 against latency on host").x.log
     assert not drawn(tmp_path, "top1 against size").x.log
