@@ -141,7 +141,7 @@ def _found(found: TargetResult | None) -> str:
         told.append(f"{found.delegated_fraction:.0%} of ops {found.kind}")
     if found.realised_bytes is not None:
         told.append(f"{found.realised_bytes:,} stored")
-    if found.arena_bytes is not None:
+    if found.arena_bytes is not None and "p50" not in found.latency_ms:  # the report tells the others
         told.append(f"{found.arena_bytes:,} arena")
     return ", ".join(told) or "runs"
 
