@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +78,19 @@ def test_predictions(scheme: str, accelerator: str, fraction: float, reason: str
     assert found.source
     assert all(reason is not None and reason in why for why in found.left.values())
     assert bool(found.left) == (fraction < 1)
+
+
+def test_the_rules_for_ethos_u_are_those_of_the_installed_vela(tmp_path: Path) -> None:
+    """Vela writes its table of operators itself."""
+    subprocess.run(
+        [sys.executable, "-P", "-m", "ethosu.vela", "--supported-ops-report"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    report = (tmp_path / "SUPPORTED_OPS.md").read_text()
+    table = report.partition("## Ethos-U55 and Ethos-U65 TFLite Summary Table")[2].partition("\n## ")[0]
+    assert ACCELERATORS["ethos-u"].ops == set(re.findall(r"^\| ([A-Z][A-Z0-9_]+) \|", table, re.MULTILINE))
 
 
 def test_behind_an_op_that_the_edge_tpu_leaves_out_everything_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
