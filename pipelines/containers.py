@@ -6,6 +6,7 @@ successes; it also inherits no environment and sees nothing but the pipeline roo
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import signal
@@ -110,8 +111,9 @@ class Containers:
         self.running.append(container)
         try:
             container.start()
-            for line in container.logs(stream=True, follow=True):
-                print(line.decode(errors="replace"), end="")  # noqa: T201  (kfp's way: the run redirects it to its log)
+            pieces = (bytes(piece) for piece in container.logs(stream=True, follow=True))
+            for text in codecs.iterdecode(pieces, "utf-8", errors="replace"):
+                print(text, end="")  # noqa: T201  (kfp's way: the run redirects it to its log)
             return int(container.wait()["StatusCode"])
         finally:
             self._remove(container)

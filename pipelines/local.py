@@ -36,11 +36,18 @@ class RunLog:
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self.tail: deque[str] = deque(maxlen=200)
+        self._line = ""
 
     def write(self, text: str) -> int:
-        """Write to the file and remember the lines."""
-        self.tail.extend(line for line in text.splitlines() if line.strip())
+        """Write to the file and remember the lines; a container's output comes in pieces that end anywhere."""
+        *lines, self._line = (self._line + text).split("\n")
+        self.tail.extend(line for line in lines if line.strip())
         return self.file.write(text)
+
+    def begin(self) -> None:
+        """Forget what was said until now: another task speaks."""
+        self.tail.clear()
+        self._line = ""
 
     def flush(self) -> None:
         """Flush the file."""
@@ -48,7 +55,7 @@ class RunLog:
 
     def last_words(self) -> str:
         """The library's own error among the task's last lines, else the last line that names an error."""
-        lines = [line.strip() for line in self.tail]
+        lines = [line.strip() for line in (*self.tail, self._line) if line.strip()]
         told = [line for line in lines if line.startswith("litemill.errors.")]
         errors = told or [line for line in lines if "Error" in line.split(":")[0]] or lines
         return errors[-1].partition(": ")[2] or errors[-1] if errors else "it said nothing"
@@ -103,7 +110,7 @@ def _run(
 
     def watch(event: TaskEvent) -> None:
         if event.state == "started":
-            log.tail.clear()
+            log.begin()
         elif event.state == "failed":
             failed.append((event.name, log.last_words()))
         elif event.name == "compare":

@@ -96,7 +96,7 @@ def test_the_server_has_no_privileges_and_answers_only_to_its_names(composed: Co
 
     whoami = composed("exec", "-T", "mlflow", "sh", "-c", "id -u; touch /written 2>&1 || true")
     experiments = f"{ADDRESS}/api/2.0/mlflow/experiments/search?max_results=1"
-    known, foreign = (requests.get(experiments, headers={"Host": host}, timeout=30) for host in ("mlflow", "evil"))
+    known, foreign = (requests.get(experiments, headers={"Host": host}, timeout=30) for host in ("mlflow:5000", "evil"))
 
     assert "10001" in whoami.split()
     assert "Read-only file system" in whoami

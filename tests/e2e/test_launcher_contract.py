@@ -81,9 +81,10 @@ def test_tasks_pass_artifacts_on_through_a_mounted_bucket(engine: Engine, digits
 
     prepared = launcher.run("prepare-data", {"data": data, "uri": "", "sha256": "", "seed": 0})
     dataset = f"{BUCKET}/prepare-data/dataset"
-    imported = launcher.run("import-model", {"uri": "/files/digits.keras", "sha256": ""}, dataset=dataset)
+    source = {"uri": "/files/digits.keras", "sha256": "", "allow_unsafe": False}
+    imported = launcher.run("import-model", source, dataset=dataset)
     baseline = f"{BUCKET}/import-model/baseline"
-    evaluated = launcher.run("evaluate-baseline", {}, variants=baseline, dataset=dataset)
+    evaluated = launcher.run("evaluate-baseline", {"kernels": "xnnpack"}, variants=baseline, dataset=dataset)
 
     manifest = read_manifest(prepared / "dataset" / "dataset.json", DatasetManifest)
     variant = read_manifest(imported / "baseline" / "baseline" / "variant.json", VariantManifest)
