@@ -107,6 +107,7 @@ class WeightInfo(BaseModel):
     dtype: str
     sparsity: float = Field(description="fraction of elements that are zero (equal to the zero point where quantized)")
     distinct: int = Field(description="number of distinct stored values")
+    bytes: int = Field(0, description="of its buffer, which others may share")
 
 
 class LayerProof(BaseModel):
@@ -145,6 +146,11 @@ class GraphReport(BaseModel):
     ops_before: dict[str, int] = Field(
         default_factory=dict, description="ops by type of the frozen TensorFlow graph, before fusion; ours only"
     )
+    folded: dict[str, int] = Field(
+        default_factory=dict,
+        description="batch_norm, bias and activation ops of that graph which became part of another op; ours only",
+    )
+    biases: int = Field(0, description="ops that add a bias of their own")
     macs: int = Field(0, description="multiply-accumulates of one inference")
     macs_by_op: dict[str, int] = Field(default_factory=dict)
     conversions: int = Field(0, description="QUANTIZE and DEQUANTIZE ops on activations left over")

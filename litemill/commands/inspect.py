@@ -11,7 +11,7 @@ from rich.table import Table
 from litemill import console
 
 if TYPE_CHECKING:
-    from litemill.evidence import GraphReport
+    from litemill.evidence import GraphReport, LayerSensitivity, VariantParity
 
 DIFFERENT = 1
 """Exit code of `diff` for files that differ, as the tool of that name has it."""
@@ -27,7 +27,11 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="any .tflite")],
     as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
-    """Tell what a .tflite holds: ops, fusion, weights, sizes, digests, and what accelerators would take of it."""
+    """Tell what a .tflite holds: ops, fusion, weights, sizes, digests, and what accelerators would take of it.
+
+    Where its variant.json lies beside it, also what only the conversion knew: the graph before fusion, parity with the
+    Keras model, the sensitivity of each layer.
+    """
     from litemill.flatbuffer.inspection import inspect_file
 
     found = inspect_file(file)
@@ -44,6 +48,10 @@ def inspect(
             console.out.print(f"{kind} {tensor.name}: {tensor.dtype} {tensor.shape}{scale}", markup=False)
     for table in (_ops(graph), _sections(graph), _weights(graph), _delegation(graph)):
         console.out.print(table)
+    if found.variant and found.variant.parity:
+        console.out.print(_parity(found.variant.parity))
+    if found.variant and found.variant.sensitivity:
+        console.out.print(_sensitivity(found.variant.sensitivity))
 
 
 def _ops(graph: GraphReport) -> Table:
@@ -52,8 +60,15 @@ def _ops(graph: GraphReport) -> Table:
         table.add_row(name, str(count), f"{graph.macs_by_op.get(name, 0):,}")
     for name, count in graph.fused_activations.items():
         table.add_row(f"fused {name}", str(count), "")
+    for kind, count in graph.folded.items():
+        table.add_row(f"folded {kind.replace('_', ' ')}", str(count), "")
+    if graph.ops_before:
+        table.add_row("ops of the graph before", str(sum(graph.ops_before.values())), "")
+    table.add_row("adding a bias", str(graph.biases), "")
     table.add_row("QUANTIZE, DEQUANTIZE left over", str(graph.conversions), "")
     table.add_row("writing float", str(sum(graph.float_ops.values())), "")
+    for name, count in graph.float_ops.items():
+        table.add_row(f"  float {name}", str(count), "")
     return table
 
 
@@ -65,11 +80,29 @@ def _sections(graph: GraphReport) -> Table:
 
 
 def _weights(graph: GraphReport) -> Table:
-    table = Table("weight", "op", "dtype", "shape", "zeros", "distinct", title="weights")
+    table = Table("weight", "op", "dtype", "shape", "bytes", "zeros", "distinct", title="weights")
     for weight in graph.weights:
         name = weight.name.split(";")[0] or "-"
         shape = "x".join(map(str, weight.shape))
-        table.add_row(name, weight.op, weight.dtype, shape, f"{weight.sparsity:.1%}", str(weight.distinct))
+        counts = (f"{weight.bytes:,}", f"{weight.sparsity:.1%}", str(weight.distinct))
+        table.add_row(name, weight.op, weight.dtype, shape, *counts)
+    return table
+
+
+def _parity(rows: list[VariantParity]) -> Table:
+    table = Table(
+        "kernels", "against", "same class", "largest error", "mean error", title=f"parity on {rows[0].samples} samples"
+    )
+    for row in rows:
+        same = "" if row.agreement is None else f"{row.agreement:.1%}"
+        table.add_row(row.kernels, row.against, same, f"{row.max_error:.2e}", f"{row.mean_error:.2e}")
+    return table
+
+
+def _sensitivity(layers: list[LayerSensitivity]) -> Table:
+    table = Table("layer", "op", "dB", "kept in float", title="sensitivity, worst first")
+    for layer in layers:
+        table.add_row(layer.name.split(";")[0], layer.op, f"{layer.sqnr_db:.1f}", "yes" if layer.kept_float else "")
     return table
 
 

@@ -15,6 +15,7 @@ from litemill.convert.proof import prove
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files
+from litemill.flatbuffer.fusion import count_folded
 from litemill.flatbuffer.slim import DEFAULT_KEEP
 from litemill.isolation import Job, Outcome, run_isolated
 from litemill.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
@@ -208,6 +209,7 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
     manifest.sensitivity, manifest.parity = findings.sensitivity, findings.parity
     manifest.graph = read_graph(path)
     manifest.graph.ops_before = findings.ops_before
+    manifest.graph.folded = count_folded(findings.ops_before, manifest.graph.ops)
     manifest.graph.delegation["xnnpack"] = findings.xnnpack
     manifest.canonical_sha256 = canonical_digest(path.read_bytes())
     _measure(manifest, path)

@@ -27,6 +27,8 @@ from litemill.flatbuffer.sections import measure_sections
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 FLOATS = ("float16", "float32", "float64")
 NO_ACTIVATION = "NONE"
+BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "CONV_3D": 2, "TRANSPOSE_CONV": 3}
+"""Place of the bias among the inputs, by op."""
 
 
 def read_graph(path: Path) -> GraphReport:
@@ -64,6 +66,7 @@ def report(model: Any) -> GraphReport:
         outputs=[tensor_info(main.tensors[index]) for index in ints(main.outputs)],
         weights=found,
         sparsity=overall_sparsity(found),
+        biases=sum(_adds_bias(model, op) for _, op in ops),
         macs=sum(macs.values()),
         macs_by_op={name: count for name, count in macs.most_common() if count},
         conversions=_conversions(model, ops),
@@ -78,6 +81,12 @@ def _conversions(model: Any, ops: list[tuple[Any, Any]]) -> int:
         op_name(model, op) in CONVERSIONS and constant(model, graph.tensors[ints(op.inputs)[0]]) is None
         for graph, op in ops
     )
+
+
+def _adds_bias(model: Any, op: Any) -> bool:
+    """Whether an op has a bias among its inputs: the one behind its weights."""
+    place, inputs = BIAS.get(op_name(model, op)), ints(op.inputs)
+    return place is not None and len(inputs) > place and inputs[place] >= 0
 
 
 def _writes_float(graph: Any, op: Any) -> bool:
@@ -117,7 +126,8 @@ def weights(model: Any) -> list[WeightInfo]:
             if values is None or index not in readers:
                 continue
             zero_points = ints(tensor.quantization.zeroPoint) if scales else []
-            found.append(_weight(tensor, dtype, values, zero_points, readers[index]))
+            size = len(model.buffers[tensor.buffer].data)
+            found.append(_weight(tensor, dtype, values, zero_points, readers[index]).model_copy(update={"bytes": size}))
     return found
 
 

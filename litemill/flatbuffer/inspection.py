@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from litemill.artifacts import read_manifest
 from litemill.errors import InputError
-from litemill.evidence import Evidence, GraphReport
+from litemill.evidence import Evidence, GraphReport, VariantManifest
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.flatbuffer.graph import read_graph
 from litemill.flatbuffer.reader import read_bytes
 from litemill.flatbuffer.sizes import measure_sizes
 from litemill.flatbuffer.slim import canonical_digest
+from litemill.layout import VARIANT
+
+log = logging.getLogger(__name__)
 
 
 class Inspection(Evidence):
@@ -25,6 +32,9 @@ class Inspection(Evidence):
     gzip_bytes: int
     zstd_bytes: int
     graph: GraphReport
+    variant: VariantManifest | None = Field(
+        None, description="its variant.json where that is beside it: what cannot be read from the file"
+    )
 
 
 def inspect_file(path: Path) -> Inspection:
@@ -39,15 +49,33 @@ def inspect_file(path: Path) -> Inspection:
     except (RuntimeError, ValueError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"LiteRT cannot open it: {first}", where=str(path)) from None
+    digest = hashlib.sha256(data).hexdigest()
+    variant = _manifest_beside(path, digest)
+    if variant and variant.graph:
+        graph.ops_before, graph.folded = variant.graph.ops_before, variant.graph.folded
     return Inspection(
         file=str(path),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=digest,
+        variant=variant,
         canonical_sha256=canonical_digest(data),
         size_bytes=sizes.raw,
         gzip_bytes=sizes.gzip,
         zstd_bytes=sizes.zstd,
         graph=graph,
     )
+
+
+def _manifest_beside(path: Path, digest: str) -> VariantManifest | None:
+    """The variant.json in the same folder, if there is one and it speaks of this very file."""
+    manifest = path.with_name(VARIANT)
+    if not manifest.is_file():
+        return None
+    try:
+        found = read_manifest(manifest, VariantManifest)
+    except InputError as error:
+        log.warning("%s; inspected without it", error)
+        return None
+    return found if found.sha256 == digest else None
 
 
 def differences(first: Inspection, second: Inspection) -> dict[str, tuple[Any, Any]]:

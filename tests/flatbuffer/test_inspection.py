@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from litemill import cli
+from litemill.artifacts import read_manifest
+from litemill.convert.findings import Findings
 from litemill.errors import InputError
 from litemill.flatbuffer import read_graph, read_model, slim
 from litemill.flatbuffer.accelerators import ACCELERATORS
 from litemill.flatbuffer.delegation import ask_xnnpack
+from litemill.flatbuffer.fusion import count_folded
 from litemill.flatbuffer.inspection import differences, inspect_file
 from tests.workshop import workshop
 from tests.zoo import tflite
@@ -45,6 +49,38 @@ def test_depthwise() -> None:
     assert graph.macs == sum(graph.macs_by_op.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "folded", "biases"),
+    [
+        ("resnet", {"batch_norm": 7, "bias": 6, "activation": 7}, 9),
+        ("ds_cnn", {"batch_norm": 9, "bias": 1, "activation": 9}, 9),
+        ("dense", {"bias": 4, "activation": 3}, 0),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["float32", "int8"])
+def test_what_was_folded_is_counted(name: str, scheme: str, folded: dict[str, int], biases: int) -> None:
+    path = tflite(name, scheme)
+    before = read_manifest(path.with_name("findings.json"), Findings).ops_before
+    graph = read_graph(path)
+    assert count_folded(before, graph.ops) == folded
+    # The converter leaves out biases that are all zero, which those of an untrained dense layer are.
+    assert graph.biases == biases
+
+
+def test_what_could_not_be_folded_is_not_counted() -> None:
+    before = {"Conv2D": 2, "FusedBatchNormV3": 2, "BiasAdd": 3, "Relu": 2, "AddV2": 1, "Mul": 1}
+    # One BatchNorm stands as MUL and ADD, one bias as ADD, one activation alone.
+    after = {"CONV_2D": 2, "MUL": 2, "ADD": 3, "RELU": 1}
+    assert count_folded(before, after) == {"batch_norm": 1, "bias": 2, "activation": 1}
+    assert count_folded({"MatMul": 1}, {"FULLY_CONNECTED": 1}) == {}
+
+
+def test_bytes_of_each_weight_are_those_of_its_dtype() -> None:
+    for scheme, size in (("float32", 4), ("float16", 2), ("int8", 1)):
+        weights = [weight for weight in read_graph(tflite("dense", scheme)).weights if len(weight.shape) == 2]
+        assert [weight.bytes for weight in weights] == [size * np.prod(weight.shape) for weight in weights]
+
+
 def test_dense() -> None:
     graph = read_graph(tflite("dense", "float16"))
     assert graph.ops["FULLY_CONNECTED"] == 4
@@ -56,6 +92,7 @@ def test_dense() -> None:
 def test_fusion_is_told_before_and_after() -> None:
     graph = workshop().manifests["int8"].graph
     assert graph is not None
+    assert graph.folded == {"batch_norm": 2, "bias": 2, "activation": 2}
     assert graph.ops_before["FusedBatchNormV3"] == 2
     assert graph.ops_before["BiasAdd"] >= 1
     assert not {"Const", "Identity", "Placeholder"} & set(graph.ops_before)
@@ -136,6 +173,22 @@ def test_inspect_prints_what_is_in_the_file() -> None:
     assert "fused RELU" in shown
     assert f"{read_graph(path).macs:,} MACs" in shown
     assert "xnnpack (observed)" in shown
+
+
+def test_inspect_tells_what_the_manifest_beside_the_file_knows(tmp_path: Path) -> None:
+    shop = workshop()
+    shown = RUN.invoke(cli.app, ["inspect", str(shop.tflite("mixed-int8"))]).output
+    for said in ("folded batch norm", "parity on 128 samples", "reference", "sensitivity, worst first"):
+        assert said in shown
+    found = inspect_file(shop.tflite("int8"))
+    assert found.variant == shop.manifests["int8"]
+    assert found.graph.ops_before["FusedBatchNormV3"] == 2
+    # Another file's manifest, or a damaged one, says nothing.
+    shutil.copy(shop.tflite("int8"), tmp_path / "model.tflite")
+    shutil.copy(shop.tflite("float32").with_name("variant.json"), tmp_path / "variant.json")
+    assert inspect_file(tmp_path / "model.tflite").variant is None
+    (tmp_path / "variant.json").write_text("{")
+    assert inspect_file(tmp_path / "model.tflite").variant is None
 
 
 def test_diff_says_whether_they_differ() -> None:
