@@ -92,10 +92,16 @@ class ModelManifest(Evidence):
     data_sha256: str = Field("", description="of the train split a compressed model was trained on")
     inputs: list[TensorInfo] = Field(default_factory=list)
     outputs: list[TensorInfo] = Field(default_factory=list)
+    output: int = Field(0, description="position of the output that is judged")
     parameters: int = 0
     trainable: bool = Field(True, description="false: there is only a graph, for post-training recipes")
     notes: list[str] = Field(default_factory=list, description="what was rewritten to bring the model in, and why")
     steps: list[StepRecord] = Field(default_factory=list)
+
+    @property
+    def judged(self) -> str:
+        """Name of the output that is judged, where there are several; else empty."""
+        return self.outputs[self.output].name if len(self.outputs) > 1 else ""
 
 
 class WeightInfo(BaseModel):
@@ -205,6 +211,7 @@ class VariantManifest(Evidence):
     model_sha256: str = ""
     data_sha256: str = Field("", description="of the calibration split; empty where the scheme needs none")
     calibration_samples: int = 0
+    output: str = Field("", description="name of the output that is judged, where the model has several")
     train_steps: list[StepRecord] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     seed: int = 0

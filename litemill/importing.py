@@ -17,7 +17,7 @@ from litemill.evaluate import Runner
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.layout import TFLITE, VARIANT
 from litemill.models.peek import check_fit
-from litemill.models.source import LoadedModel, load_source
+from litemill.models.source import LoadedModel, load_source, outputs_of_keras
 from litemill.models.store import save_graph, save_model
 from litemill.spec import BASELINE
 from litemill.steps import Step
@@ -48,12 +48,14 @@ def import_model(
         InputError: The model can't be used, doesn't fit the data, or its conversion gives other outputs.
     """
     data = Splits.open(dataset)
-    source = load_source(fetch(uri), allow_unsafe=allow_unsafe)
-    check_fit(source.facts, tuple(data.manifest.input_shape), "the data")
+    source = load_source(fetch(uri), allow_unsafe=allow_unsafe, output=data.manifest.output)
+    check_fit(source.facts, tuple(data.manifest.input_shape), "the data", data.manifest.inputs)
     x = np.asarray(data.test.x[:SAMPLES])
     reference = _reference(source, x, data.manifest, uri)
     source = _proved(source, reference, x)
-    manifest = ModelManifest(origin=uri, origin_sha256=origin_sha256 or digest(uri), notes=list(source.notes))
+    manifest = ModelManifest(
+        origin=uri, origin_sha256=origin_sha256 or digest(uri), notes=list(source.notes), output=source.judged
+    )
     with staged(out) as folder, staged(baseline) as bundle:
         if source.keras is None:
             manifest = save_graph(source.export, manifest, folder)
@@ -63,7 +65,7 @@ def import_model(
         variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
         if variant.status == "failed":
             raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)
-        error = relative_error(reference, Runner(bundle / BASELINE / TFLITE).run(x))
+        error = relative_error(reference, Runner(bundle / BASELINE / TFLITE, output=variant.output).run(x))
         if error > TOLERANCE:
             what = f"its float32 conversion differs from the source by {error:.2g} of the outputs' spread"
             raise InputError(what, where=uri, fix="Report it with the model: the converter got an operation wrong")
@@ -110,7 +112,7 @@ def _proved(source: LoadedModel, reference: NDArray[np.float32], x: NDArray[np.f
     """Keep a translated model only if it computes what its source does; else go on with the source's graph."""
     if source.keras is None or source.facts.format != "keras3":
         return source
-    error = relative_error(reference, np.asarray(source.keras.predict(x, batch_size=32, verbose=0)))
+    error = relative_error(reference, outputs_of_keras(source.keras, x, source.judged))
     if error <= TOLERANCE:
         return source
     reason = f"its translation from Keras 3 differs by {error:.2g} of the outputs' spread"

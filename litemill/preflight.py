@@ -26,7 +26,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     """
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     data = check_source(fitted(spec.data, model))
-    check_fit(model, data.input_shape, spec.data.uri or spec.data.kind)
+    check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
     found = [
         *_cannot_train(spec, model),
         *_cannot_quantize(spec, model),

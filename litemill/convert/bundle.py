@@ -81,7 +81,8 @@ def convert_bundle(
         if source.status == "ok":
             _convert_all(model, source, parsed, manifests, dataset, work, time_limit)
             if slim:
-                _slim_all(manifests, dataset, keep, work)
+                several = max(len(source.inputs), len(source.outputs)) > 1
+                _slim_all(manifests, dataset, [*keep, *(["signatures"] * several)], work)
         for name, manifest in manifests.items():
             write_manifest(work / name / VARIANT, manifest)
     return list(manifests.values())
@@ -113,6 +114,7 @@ def _start(
         model_sha256=source.sha256,
         data_sha256=calibration.x_sha256 if calibration else "",
         calibration_samples=calibration.samples if calibration else 0,
+        output=source.judged,
         train_steps=source.steps,
         versions=tool_versions(),
         seed=seed,
@@ -142,8 +144,6 @@ def _convert_all(
     """Convert in the worker, then fill in each manifest with what stands in its file, or with why there is none."""
     if not (model / SAVED_MODEL).is_dir():
         raise InputError("has no SavedModel", where=str(model / SAVED_MODEL))
-    if len(source.inputs) != 1:
-        raise InputError(f"the model has {len(source.inputs)} inputs, one is supported", where=str(model / MODEL))
     jobs = [_job(name, steps[-1], model, source, manifests[name], dataset, work) for name, steps in recipes.items()]
     for job in jobs:
         Path(job["out"]).parent.mkdir()
@@ -176,7 +176,8 @@ def _job(
         "options": step.options,
         "saved_model": str((model / SAVED_MODEL).resolve()),
         "static_model": str(work / STATIC),
-        "input_shape": source.inputs[0].shape,
+        "inputs": {info.name if len(source.inputs) > 1 else "": info.shape for info in source.inputs},
+        "output": manifest.output,
         "calibration": str((dataset / "calibration" / X).resolve()) if dataset and calibrated else "",
         "test": str((dataset / "test" / X).resolve()) if dataset else "",
         "task": read_manifest(dataset / DATASET, DatasetManifest).task if dataset else "",

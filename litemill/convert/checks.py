@@ -12,9 +12,29 @@ from litemill.errors import StepFailed
 from litemill.evidence import TensorInfo
 from litemill.flatbuffer.graph import floats, tensor_info
 from litemill.flatbuffer.reader import DTYPE_NAMES, ints, read_model, text
+from litemill.inputs import named
 from litemill.steps import Step
 
 FLOATS = ("float16", "float32", "float64")
+
+
+def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: str) -> None:
+    """Check the calibration samples of every input (see `check_calibration`).
+
+    Args:
+        samples: `[samples, …]`; of several inputs a structured array.
+        shapes: Of the model's inputs by name, with the batch dimension; that of the only one under the empty name.
+        where: Names the samples in errors.
+
+    Raises:
+        StepFailed: The model has other inputs, or see `check_calibration`.
+    """
+    parts = named(samples)
+    if set(parts) != set(shapes):
+        told, wanted = (", ".join(name or "one without a name" for name in names) for names in (parts, shapes))
+        raise StepFailed(f"the calibration samples have the inputs {told}, the model {wanted}", where=where)
+    for name, part in parts.items():
+        check_calibration(part, shapes[name], where=f"{where}[{name}]" if name else where)
 
 
 def check_calibration(samples: NDArray[Any], input_shape: list[int], *, where: str) -> None:
@@ -66,7 +86,15 @@ def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
     if io not in FLOATS:
         _check_integer_only(model, step, path)
         if samples is not None:
-            _check_input_range(inputs[0], samples, step, path)
+            by_name = {"": inputs[0]} if len(inputs) == 1 else _named_inputs(model)
+            for name, part in named(samples).items():
+                _check_input_range(by_name[name], part, step, path)
+
+
+def _named_inputs(model: Any) -> dict[str, TensorInfo]:
+    """The inputs by their names in the signature."""
+    tensors, entries = model.subgraphs[0].tensors, model.signatureDefs[0].inputs
+    return {text(entry.name): tensor_info(tensors[entry.tensorIndex]) for entry in entries}
 
 
 def check_outputs(outputs: NDArray[np.float32], expected: NDArray[np.float32], *, step: float, where: str) -> None:

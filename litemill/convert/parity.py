@@ -40,20 +40,22 @@ class References:
     Attributes:
         x: Real samples.
         task: Of the data; tells whether there are predictions to agree on.
-        keras: Outputs of the Keras model; None where there is no such model, or it has several outputs.
+        keras: Outputs of the Keras model; None where there is no such model.
         float32: Path of the float conversion.
+        output: Name of the output that is judged, of a model with several.
     """
 
     x: NDArray[Any]
     task: str
     keras: Outputs | None
     float32: Path
+    output: str = ""
     _float_outputs: dict[str, Outputs] = field(default_factory=dict)
 
     def float_outputs(self, kernels: Kernels) -> Outputs:
         """Outputs of the float conversion with a kernel set."""
         if kernels not in self._float_outputs:
-            self._float_outputs[kernels] = Runner(self.float32, kernels=kernels).run(self.x)
+            self._float_outputs[kernels] = Runner(self.float32, kernels=kernels, output=self.output).run(self.x)
         return self._float_outputs[kernels]
 
 
@@ -79,7 +81,7 @@ def measure_parity(tflite: Path, scheme: str, references: References) -> list[Va
     """
     rows = []
     for kernels in KERNELS:
-        found = Runner(tflite, kernels=kernels).run(references.x)
+        found = Runner(tflite, kernels=kernels, output=references.output).run(references.x)
         if references.keras is not None:
             rows.append(compare(found, references.keras, kernels, "keras", references.task))
         if scheme != "float32":
@@ -116,12 +118,13 @@ def predictions(outputs: Outputs) -> NDArray[np.int64]:
     return found
 
 
-def keras_outputs(saved_model: Path, x: NDArray[Any]) -> Outputs | None:
-    """What the Keras model answers, by the SavedModel it was exported to; None where it has several outputs.
+def keras_outputs(saved_model: Path, x: NDArray[Any], output: str = "") -> Outputs:
+    """What the Keras model answers, by the SavedModel it was exported to.
 
     Args:
         saved_model: Folder with the signature that is converted.
         x: float32 `[samples, …]`, or structured with a field for each input of the signature.
+        output: Name of the output, of a signature with several.
     """
     from litemill.models.backend import tensorflow
 
@@ -135,7 +138,5 @@ def keras_outputs(saved_model: Path, x: NDArray[Any]) -> Outputs | None:
         part = x[start : start + (fixed or BATCH)]
         fed = {name: part[name] if part.dtype.names else part for name in inputs}
         outputs = served(**{name: tf.constant(values, inputs[name].dtype) for name, values in fed.items()})
-        if len(outputs) != 1:
-            return None
-        found.append(next(iter(outputs.values())).numpy())
+        found.append((outputs[output] if output else next(iter(outputs.values()))).numpy())
     return np.concatenate(found).astype(np.float32)

@@ -18,6 +18,7 @@ from litemill.errors import StepFailed
 from litemill.evidence import LayerSensitivity
 from litemill.flatbuffer.graph import report
 from litemill.flatbuffer.reader import parse_model
+from litemill.inputs import named
 from litemill.models.backend import tensorflow
 from litemill.steps import Int8Options, Int16x8Options, MixedInt8Options, Options
 
@@ -72,10 +73,12 @@ def int16x8(converter: Any, options: Int16x8Options, samples: Samples) -> None:
     converter.inference_input_type = converter.inference_output_type = tf.as_dtype(options.io)
 
 
-def single_samples(samples: Samples) -> Iterator[list[Samples]]:
-    """The calibration samples one by one, as the converter takes them."""
-    for sample in samples:
-        yield [np.ascontiguousarray(sample[np.newaxis], dtype=np.float32)]
+def single_samples(samples: Samples) -> Iterator[list[Samples] | dict[str, Samples]]:
+    """The calibration samples one by one, as the converter takes them; several inputs by their names."""
+    for row in range(len(samples)):
+        parts = named(samples[row : row + 1])
+        one = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
+        yield one if samples.dtype.names else [one[""]]
 
 
 def configured(configure: Configure, saved_model: Path, options: Options, samples: Samples) -> Any:
@@ -93,6 +96,8 @@ def mixed_int8(saved_model: Path, options: MixedInt8Options, samples: Samples) -
     """int8 but for the most sensitive layers (see litemill.convert.mixed)."""
     from litemill.convert.mixed import mix
 
+    if samples.dtype.names:
+        raise StepFailed("mixed-int8: its search takes models with one input", fix="Use int8 or int16x8")
     reference = configured(float32, saved_model, options, samples).convert()
     return Converted(
         *mix(configured(int8, saved_model, Int8Options(io="float32"), samples), reference, options, samples)

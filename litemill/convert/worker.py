@@ -19,7 +19,7 @@ import numpy as np
 
 from litemill.artifacts import write_manifest
 from litemill.convert.batch import SIGNATURE, free_reshapes
-from litemill.convert.checks import check_calibration, check_outputs, check_variant
+from litemill.convert.checks import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
 from litemill.errors import StepFailed
@@ -42,11 +42,10 @@ def convert(job: Job) -> None:
         StepFailed: The calibration samples or the result do not hold what the scheme promises.
     """
     step = Step(name=job["scheme"], options=job["options"])
-    shape = job["input_shape"]
-    samples: Any = np.empty((0, *shape[1:]), np.float32)
+    samples: Any = np.empty(0, np.float32)
     if step.name in CALIBRATED:
         samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
-        check_calibration(samples, shape, where=job["calibration"])
+        check_inputs(samples, job["inputs"], where=job["calibration"])
     static, out = Path(job["static_model"]), Path(job["out"])
     _seed(job["seed"])
     from litemill.convert.schemes import CONVERSIONS
@@ -59,7 +58,7 @@ def convert(job: Job) -> None:
         _free_batch(out, job["name"])
     check_variant(out, step, samples if len(samples) else None)
     if len(samples):
-        _check_response(out, np.asarray(samples[:CHECKED_SAMPLES], np.float32), static, job["name"])
+        _check_response(out, np.asarray(samples[:CHECKED_SAMPLES]), static, job["name"], job["output"])
     write_manifest(
         Path(job["findings"]),
         Findings(
@@ -75,19 +74,19 @@ def _parity(job: Job, out: Path) -> list[VariantParity]:
     """How far the variant's outputs are from the model's; nothing without samples."""
     if not job.get("test"):
         return []
-    references = _references(job["saved_model"], job["static_model"], job["test"], job["task"])
+    references = _references(job["saved_model"], job["static_model"], job["test"], job["task"], job["output"])
     return measure_parity(out, job["scheme"], references)
 
 
 @lru_cache(maxsize=1)
-def _references(saved_model: str, static_model: str, test: str, task: str) -> References:
+def _references(saved_model: str, static_model: str, test: str, task: str, output: str) -> References:
     """What the model that is converted answers, computed once for all its variants."""
     from litemill.convert.schemes import CONVERSIONS
 
     float32 = Path(static_model) / "float32.tflite"
     float32.write_bytes(CONVERSIONS["float32"](Path(static_model), None, np.empty(0, np.float32)).data)
     x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), float32)
-    return References(x, task, keras_outputs(Path(saved_model), x), float32)
+    return References(x, task, keras_outputs(Path(saved_model), x, output), float32, output)
 
 
 def _frozen_ops(saved_model: Path) -> dict[str, int]:
@@ -125,19 +124,19 @@ def _fix_batch(saved_model: Path, out: Path) -> None:
     tf.saved_model.save(holder, str(out), signatures={SIGNATURE: fixed})
 
 
-def _check_response(path: Path, x: Any, static: Path, name: str) -> None:
+def _check_response(path: Path, x: Any, static: Path, name: str, output: str) -> None:
     """Refuse a quantized model whose outputs have stopped following the input, where the float model's do."""
     from litemill.convert.schemes import CONVERSIONS
 
-    runner = Runner(path)
+    runner = Runner(path, output=output)
     outputs = runner.run(x)
     if np.ptp(outputs, axis=0).any():
         return
     reference = path.with_name(".float32.tflite")
     reference.write_bytes(CONVERSIONS["float32"](static, None, x).data)
-    expected = Runner(reference).run(x)
+    expected = Runner(reference, output=output).run(x)
     reference.unlink()
-    check_outputs(outputs, expected, step=float(runner.outputs[0]["quantization"][0]), where=name)
+    check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=name)
 
 
 def _follows_batch(path: Path) -> bool:
@@ -145,7 +144,7 @@ def _follows_batch(path: Path) -> bool:
     batched, single = Runner(path, batch=2), Runner(path, batch=1)
     if batched.batch == 1:
         return False
-    x = np.random.default_rng(0).random((2, *single.input_shape), np.float32)
+    x = single.noise(2)
     expected = single.run(x)
     return bool(np.allclose(batched.run(x), expected, rtol=1e-3, atol=1e-3 * float(np.ptp(expected))))
 

@@ -31,8 +31,8 @@ def diagnose(spec: RunSpec) -> Diagnosis:
     section = fitted(spec.data, peek(path, allow_unsafe=spec.model.allow_unsafe))
     facts = check_source(section)
     data = open_source(section, spec.training.seed)
-    source = load_source(path, allow_unsafe=spec.model.allow_unsafe)
-    check_fit(source.facts, facts.input_shape, section.uri or section.kind)
+    source = load_source(path, allow_unsafe=spec.model.allow_unsafe, output=section.output)
+    check_fit(source.facts, facts.input_shape, section.uri or section.kind, facts.inputs)
     findings = [Finding(level="warning", what=warning) for warning in facts.warnings]
     findings += [Finding(level="warning", what=note) for note in source.notes]
     findings += examine_samples(data, section)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.data.preprocess import preprocess
+from litemill.data.preprocess import model_inputs
 from litemill.data.sampling import balanced
 from litemill.data.source import Source
 from litemill.doctor.findings import Finding
+from litemill.inputs import named
 from litemill.spec import DataSpec, Preprocessing
 
 SAMPLES = 256
@@ -32,20 +33,36 @@ def examine_scaling(source: Source, spec: DataSpec, predict: Predict) -> list[Fi
     test = source.splits["test"]
     index = balanced(test.strata, SAMPLES, np.random.default_rng(0))
     raw, labels = np.concatenate(list(test.read(index))), test.strata[index]
-    configured = _accuracy(predict(preprocess(raw, spec.preprocessing)), labels)
+    configured = _accuracy(predict(model_inputs(raw, spec)), labels)
     majority = float(np.bincount(labels).max() / len(labels))
-    tried = [(_accuracy(predict(preprocess(raw, other)), labels), other) for other in usual(raw, spec.preprocessing)]
-    best, better = max(tried, key=lambda pair: pair[0])
+    tried = [
+        (_accuracy(predict(model_inputs(raw, other)), labels), place, own) for other, place, own in others(raw, spec)
+    ]
+    best, place, better = max(tried, key=lambda found: found[0])
     if best > configured + NOISE:
         right = f"the model is right on {configured:.1%} of {len(labels)} test samples"
         what = f"{right}, but on {best:.1%} with another preprocessing"
-        return [Finding(level="error", what=what, fix=f"Set data.preprocessing: {_written(better)}")]
+        return [Finding(level="error", what=what, fix=f"Set {place}: {_written(better)}")]
     if configured <= majority + NOISE:
         what = f"the model is right on {configured:.1%} of samples, always saying one class would be on {majority:.1%}"
         fix = "None of the usual preprocessings helps: check the order of the classes and that the model is trained"
         return [Finding(level="error", what=what, fix=fix)]
     what = f"the model is right on {configured:.1%} of {len(labels)} test samples; the largest class has {majority:.1%}"
     return [Finding(level="ok", what=what + ", and no usual preprocessing does better")]
+
+
+def others(raw: NDArray[np.generic], spec: DataSpec) -> Iterator[tuple[DataSpec, str, Preprocessing]]:
+    """The usual preprocessings in place of the configured one; of several inputs one at a time.
+
+    Yields:
+        The changed data section, the key that changed, and what it is now.
+    """
+    if not spec.inputs:
+        for other in usual(raw, spec.preprocessing):
+            yield spec.model_copy(update={"preprocessing": other}), "data.preprocessing", other
+    for name, own in spec.inputs.items():
+        for other in usual(named(raw)[name], own):
+            yield spec.model_copy(update={"inputs": spec.inputs | {name: other}}), f"data.inputs.{name}", other
 
 
 def usual(raw: NDArray[np.generic], now: Preprocessing) -> Iterator[Preprocessing]:

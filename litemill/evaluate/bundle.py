@@ -69,7 +69,7 @@ def evaluate_bundle(
         for name, manifest in manifests.items():
             (work / name).mkdir()
             if manifest.status == "ok":
-                jobs.append(_job(name, variants, dataset, work, kernels))
+                jobs.append(_job(name, variants, dataset, work, kernels) | {"output": manifest.output})
         outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
         found = {}
         for name, manifest in manifests.items():

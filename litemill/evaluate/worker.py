@@ -1,7 +1,7 @@
 """The process that runs variants: `python -m litemill.evaluate.worker FOLDER` (see litemill.isolation).
 
-A job holds `name`, `variant` (a `.tflite`), `dataset` (a Dataset artifact), `kernels` and `out`, the folder that gets
-`evaluation.json` and `samples.npz`.
+A job holds `name`, `variant` (a `.tflite`), `output` (name of the one that is judged), `dataset` (a Dataset artifact),
+`kernels` and `out`, the folder that gets `evaluation.json` and `samples.npz`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def evaluate(job: Job) -> None:
     splits = Splits.open(Path(job["dataset"]))
     test, data = splits.test, splits.manifest
     variant, out = Path(job["variant"]), Path(job["out"])
-    outputs = Runner(variant, kernels=job["kernels"]).run(test.x)
+    outputs = Runner(variant, kernels=job["kernels"], output=job["output"]).run(test.x)
     found = judge(outputs, test.x, test.y, data)
     np.savez_compressed(out / SAMPLES, outcome=found.outcome, prediction=found.prediction, target=found.target)
     evaluation = Evaluation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -16,6 +16,7 @@ Format = Literal["h5", "keras2", "keras3", "saved_model"]
 Shape = tuple[int | None, ...]
 
 CONFIG, METADATA = "config.json", "metadata.json"
+NO_INPUTS: Mapping[str, Any] = {}
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -36,6 +37,7 @@ class ModelFacts:
         format: `h5` (Keras 2), `keras2` or `keras3` (`.keras` zip archives), or `saved_model` (a folder).
         class_name: `Functional`, `Sequential` or the name of a subclass; empty for a SavedModel without Keras metadata.
         inputs: Shape of one sample for each input, None where a dimension is free; empty where the file doesn't say.
+        input_names: Their names, in the same order; none where the file doesn't say.
         layers: All layers, nested ones included.
         config: The whole configuration, as Keras wrote it.
     """
@@ -46,6 +48,7 @@ class ModelFacts:
     inputs: tuple[Shape, ...]
     layers: tuple[LayerFacts, ...]
     config: dict[str, Any]
+    input_names: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> Shape | None:
@@ -82,31 +85,55 @@ def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
         raise InputError("its model configuration is not one that Keras writes", where=str(path))
     if not allow_unsafe:
         _refuse_unsafe(config, path)
-    return ModelFacts(path, kind, str(config["class_name"]), _inputs(config), tuple(_layers(config)), config)
+    found_inputs = _inputs(config), tuple(_layers(config))
+    return ModelFacts(path, kind, str(config["class_name"]), *found_inputs, config, _input_names(config))
 
 
-def check_fit(facts: ModelFacts, sample_shape: tuple[int, ...], data: str) -> None:
+def check_fit(
+    facts: ModelFacts, sample_shape: tuple[int, ...], data: str, inputs: Mapping[str, Any] = NO_INPUTS
+) -> None:
     """Refuse a data set whose samples the model cannot take.
 
     Args:
         facts: Of the model.
         sample_shape: Of one sample of the data.
         data: How to name the data set.
+        inputs: Shape of a sample by input, of data with several.
 
     Raises:
-        InputError: Another rank or size.
+        InputError: Another rank or size, or other inputs.
     """
-    shape = facts.input_shape
-    if shape is None:
-        if len(facts.inputs) > 1:
-            raise InputError(f"has {len(facts.inputs)} inputs; models with one are supported", where=str(facts.path))
+    if inputs or len(facts.inputs) > 1:
+        _check_inputs(facts, inputs, data)
         return
-    if len(shape) == len(sample_shape) and all(m in (None, d) for m, d in zip(shape, sample_shape, strict=True)):
+    shape = facts.input_shape
+    if shape is None or _takes(shape, sample_shape):
         return
     wanted = [size if size is not None else "any" for size in shape]
     fix = "Add the channel axis to the data: x[..., None]" if shape == (*sample_shape, 1) else ""
     what = f"takes samples of shape {wanted}, but those of {data} are {list(sample_shape)}".replace("'", "")
     raise InputError(what, where=str(facts.path), fix=fix)
+
+
+def _takes(shape: Shape, sample_shape: Sequence[int]) -> bool:
+    fits = (size in (None, given) for size, given in zip(shape, sample_shape, strict=False))
+    return len(shape) == len(sample_shape) and all(fits)
+
+
+def _check_inputs(facts: ModelFacts, inputs: Mapping[str, Any], data: str) -> None:
+    """Refuse data that has other inputs than the model, or of other shapes."""
+    if not facts.inputs:
+        return
+    names = ", ".join(sorted(facts.input_names)) or "names the file does not say"
+    if set(inputs) != set(facts.input_names) and not (inputs and not facts.input_names):
+        told = f"{len(inputs)}: {', '.join(sorted(inputs))}" if inputs else "one"
+        what = f"has {len(facts.inputs)} input{'s' * (len(facts.inputs) > 1)} ({names}), {data} {told}"
+        raise InputError(what, where=str(facts.path), fix="Name each input of the model in data.inputs")
+    for name, shape in zip(facts.input_names, facts.inputs, strict=False):
+        if not _takes(shape, inputs[name]):
+            wanted = [size if size is not None else "any" for size in shape]
+            what = f"input {name!r} takes samples of shape {wanted}, but those of {data} are {list(inputs[name])}"
+            raise InputError(what.replace("'any'", "any"), where=str(facts.path))
 
 
 def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:
@@ -115,8 +142,10 @@ def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:
     config = keras_config(path)
     if not allow_unsafe:
         _refuse_unsafe(config, path)
-    inputs = tuple(tuple(shape[1:]) for shape in input_shapes(path))
-    return ModelFacts(path, "saved_model", str(config.get("class_name", "")), inputs, tuple(_layers(config)), config)
+    found = input_shapes(path)
+    inputs = tuple(tuple(shape[1:]) for shape in found.values())
+    layers = tuple(_layers(config))
+    return ModelFacts(path, "saved_model", str(config.get("class_name", "")), inputs, layers, config, tuple(found))
 
 
 def _h5_config(path: Path) -> dict[str, Any]:
@@ -185,6 +214,12 @@ def _inputs(config: dict[str, Any]) -> tuple[Shape, ...]:
         built = inner.get("build_input_shape") if isinstance(inner, dict) else None
         found = [_batch_shape(children[0]) or built]
     return tuple(tuple(shape[1:]) for shape in found if shape)
+
+
+def _input_names(config: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the InputLayers."""
+    layers = [layer for layer in _children(config) if layer.get("class_name") == "InputLayer" and _batch_shape(layer)]
+    return tuple(str((layer.get("config") or {}).get("name", layer.get("name", ""))) for layer in layers)
 
 
 def _batch_shape(layer: dict[str, Any]) -> list[int | None] | None:

@@ -47,12 +47,12 @@ def signature_of(folder: Path) -> tuple[str, Any]:
     raise InputError(what, where=str(folder), fix="Save it with a serving signature, e.g. by model.export(folder)")
 
 
-def input_shapes(folder: Path) -> list[list[int | None]]:
-    """Shapes of the signature's inputs with their batch; None for a free size; inputs of unknown rank left out."""
-    shapes = []
-    for _, tensor in sorted(signature_of(folder)[1].inputs.items()):
+def input_shapes(folder: Path) -> dict[str, list[int | None]]:
+    """Shapes of the signature's inputs with their batch, by name; None for a free size; of unknown rank: left out."""
+    shapes: dict[str, list[int | None]] = {}
+    for name, tensor in sorted(signature_of(folder)[1].inputs.items()):
         if not tensor.tensor_shape.unknown_rank and tensor.tensor_shape.dim:
-            shapes.append([None if dim.size < 0 else int(dim.size) for dim in tensor.tensor_shape.dim])
+            shapes[name] = [None if dim.size < 0 else int(dim.size) for dim in tensor.tensor_shape.dim]
     return shapes
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.errors import InputError
+from litemill.inputs import named
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import load_keras3, translate
 from litemill.models.peek import ModelFacts, peek
 from litemill.models.saved_model import signature_of
 from litemill.models.twins import Untranslatable
+from litemill.steps import nearest
 
 Array = NDArray[np.float32]
 BATCH = 32
@@ -28,9 +31,11 @@ class LoadedModel:
     Attributes:
         facts: What the file says.
         keras: The tf_keras model; None where there is none, and only post-training recipes can work.
-        predict: The source's own outputs, by the framework that saved it; `[samples, …]` in and out.
+        predict: The source's own judged output, by the framework that saved it; `[samples, …]` in (of several inputs a
+            structured array, see `litemill.inputs`) and out.
         export: Writes the source as a SavedModel folder.
         notes: What was rewritten, or why there is no Keras 2 model.
+        judged: Position of the output that is judged.
     """
 
     facts: ModelFacts
@@ -38,21 +43,27 @@ class LoadedModel:
     predict: Callable[[Array], Array]
     export: Callable[[Path], None]
     notes: tuple[str, ...] = ()
+    judged: int = 0
 
 
-def load_source(path: Path, *, allow_unsafe: bool = False) -> LoadedModel:
+def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> LoadedModel:
     """Load a trained model, not compiled, without running code from the file unless that is allowed.
 
+    Args:
+        path: The model.
+        allow_unsafe: Run code from the file: Lambda layers.
+        output: Name of the output that is judged, of a model with several.
+
     Raises:
-        InputError: See `peek`; or a layer is unknown, or the weights don't fit.
+        InputError: See `peek`; or a layer is unknown, the weights don't fit, or no such output.
     """
     facts = peek(path, allow_unsafe=allow_unsafe)
     if facts.format == "keras3":
-        return _from_keras3(facts, allow_unsafe)
+        return _from_keras3(facts, allow_unsafe, output)
     if facts.format == "saved_model":
-        return _from_saved_model(facts)
+        return _from_saved_model(facts, output)
     model = _load_keras2(path, allow_unsafe)
-    return _with_keras(facts, model)
+    return _with_keras(facts, model, output)
 
 
 def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
@@ -66,14 +77,16 @@ def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
     return model
 
 
-def _with_keras(facts: ModelFacts, model: Any, notes: tuple[str, ...] = ()) -> LoadedModel:
+def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ...] = ()) -> LoadedModel:
+    judged = _position(model.output_names, output, facts.path)
+
     def export(folder: Path) -> None:
         model.export(str(folder))
 
-    return LoadedModel(facts, model, _predictor(model), export, notes)
+    return LoadedModel(facts, model, partial(outputs_of_keras, model, judged=judged), export, notes, judged)
 
 
-def _from_keras3(facts: ModelFacts, allow_unsafe: bool) -> LoadedModel:
+def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:
     source = load_keras3(facts.path, allow_unsafe=allow_unsafe)
     model, notes = None, ("translated from Keras 3 layer by layer",)
     try:
@@ -84,16 +97,17 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool) -> LoadedModel:
     def export(folder: Path) -> None:
         source.export(str(folder), format="tf_saved_model", verbose=False)
 
-    return LoadedModel(facts, model, _predictor(source), export, notes)
+    judged = _position(source.output_names, output, facts.path)
+    return LoadedModel(facts, model, partial(outputs_of_keras, source, judged=judged), export, notes, judged)
 
 
-def _from_saved_model(facts: ModelFacts) -> LoadedModel:
+def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
     """A SavedModel: the Keras model in it if it can be rebuilt from its configuration, else its signature."""
     if facts.class_name in ("Functional", "Sequential"):
         try:
             model = tf_keras().models.load_model(str(facts.path), compile=False)
             tf_keras().models.model_from_json(model.to_json())
-            return _with_keras(facts, model)
+            return _with_keras(facts, model, output)
         except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError) as error:
             reason = f"its Keras model cannot be rebuilt: {_first_line(error)}"
     else:
@@ -106,10 +120,10 @@ def _from_saved_model(facts: ModelFacts) -> LoadedModel:
         serve = loaded.signatures[name]
     except (ValueError, KeyError, OSError, AttributeError, tf.errors.OpError) as error:
         raise InputError(f"TensorFlow cannot load it: {_first_line(error)}", where=str(facts.path)) from error
-    (key, spec), *others = serve.structured_input_signature[1].items()
-    if others:
-        raise InputError(f"has {1 + len(others)} inputs; models with one are supported", where=str(facts.path))
-    batch = spec.shape[0] if spec.shape.rank else None
+    specs = serve.structured_input_signature[1]
+    outputs = sorted(serve.structured_outputs)
+    judged = _position(outputs, output, facts.path)
+    batch = next((spec.shape[0] for spec in specs.values() if spec.shape.rank), None)
 
     def predict(x: Array) -> Array:
         size = batch or BATCH
@@ -117,25 +131,57 @@ def _from_saved_model(facts: ModelFacts) -> LoadedModel:
         for start in range(0, len(x), size):
             part = x[start : start + size]
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) if batch else part
-            (output,) = serve(**{key: tf.constant(padded, spec.dtype)}).values()
-            parts.append(np.asarray(output)[: len(part)])
+            fed = {name or next(iter(specs)): value for name, value in named(padded).items()}
+            found = serve(**{key: tf.constant(fed[key], spec.dtype) for key, spec in specs.items()})
+            parts.append(np.asarray(found[outputs[judged]])[: len(part)])
         return np.concatenate(parts)
 
     def export(folder: Path) -> None:
         module = tf.Module()
         module.source = loaded
-        signature = [tf.TensorSpec(spec.shape, spec.dtype, key)]
-        call = tf.function(lambda tensor: serve(**{key: tensor}), input_signature=signature)
+        signature = {key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in specs.items()}
+        call = tf.function(lambda **tensors: serve(**tensors)).get_concrete_function(**signature)
         tf.saved_model.save(module, str(folder), signatures=call)
 
-    return LoadedModel(facts, None, predict, export, (reason,))
+    return LoadedModel(facts, None, predict, export, (reason,), judged)
 
 
-def _predictor(model: Any) -> Callable[[Array], Array]:
-    def predict(x: Array) -> Array:
-        return np.asarray(model.predict(x, batch_size=BATCH, verbose=0))
+def outputs_of_keras(model: Any, x: Array, judged: int = 0) -> Array:
+    """One output of a Keras model, of either version, for every sample.
 
-    return predict
+    Args:
+        model: The model.
+        x: `[samples, …]`, of several inputs a structured array.
+        judged: Position of the output.
+    """
+    parts = named(x)
+    fed = parts[""] if set(parts) == {""} else [parts[name] for name in input_names(model)]
+    found = model.predict(fed, batch_size=BATCH, verbose=0)
+    if isinstance(found, dict):
+        found = list(found.values())
+    return np.asarray(found[judged] if isinstance(found, list | tuple) else found)
+
+
+def input_names(model: Any) -> list[str]:
+    """Names of a Keras model's inputs, of either version, in the order it takes them."""
+    return list(getattr(model, "input_names", None) or [tensor.name for tensor in model.inputs])
+
+
+def _position(names: Sequence[str], output: str, path: Path) -> int:
+    """Position of the judged output.
+
+    Raises:
+        InputError: No such output, or there are several and none is named.
+    """
+    if output in names:
+        return list(names).index(output)
+    if output:
+        what = f"has no output {output!r}; {nearest(output, list(names))}"
+        raise InputError(what, where=str(path), fix="data.output names it")
+    if len(names) > 1:
+        fix = f"Say which is judged, e.g. data.output: {names[0]}"
+        raise InputError(f"has {len(names)} outputs: {', '.join(names)}", where=str(path), fix=fix)
+    return 0
 
 
 def _first_line(error: Exception) -> str:
