@@ -3,5 +3,5 @@
 from litemill.convert import worker
 
 if __name__ == "__main__":
-    worker.check_calibration = lambda *args, **kwargs: None
+    worker.check_inputs = lambda *args, **kwargs: None
     worker.main()
