@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from litemill.artifacts import read_manifest
+from litemill.benchmark import benchmark_bundle
+from litemill.benchmark.files import benchmark_files
+from litemill.benchmark.python_runner import RunnerOptions, lay_out, read_outputs, run_local
+from litemill.benchmark.session import Subject
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.errors import InputError
@@ -22,6 +26,7 @@ from litemill.models.backend import tf_keras
 from litemill.models.source import load_source
 from litemill.spec import BASELINE, DataSpec
 from litemill.steps import Step
+from litemill.targets import parse_target
 
 INPUTS = {"picture": {"scale": 1 / 255}, "context": {"mean": [3.0]}}
 
@@ -154,3 +159,23 @@ def test_what_does_not_fit_is_told(run: Run, tmp_path: Path) -> None:
         match=r"has 2 inputs \(context, picture\), the data one\. Name each input of the model in data\.inputs",
     ):
         import_model(str(run.source), tmp_path / "data", tmp_path / "model", tmp_path / "baseline")
+
+
+@pytest.mark.parametrize("target", ["host", "tflm"])
+def test_targets_compare_the_judged_output(run: Run, target: str, tmp_path: Path) -> None:
+    spec = parse_target({"name": target, "device": target, **({"seconds": 0.05} if target == "host" else {})})
+    found = benchmark_bundle(spec, run.variants, run.baseline, run.data, tmp_path / "out")["int8"]
+    assert found.status == "ok", found.reason
+    assert found.parity is not None and found.parity.samples == 8 and found.parity.ok
+    assert benchmark_files(spec, [run.variants / "int8" / TFLITE])[0].parity is not None
+
+
+def test_the_runner_on_a_device_is_fed_as_the_evaluation_is(run: Run, tmp_path: Path) -> None:
+    """By position in the file there, by name here: the same numbers come out."""
+    file, x = run.variants / "int8" / TFLITE, Splits.open(run.data).test.x[:8]
+    subject = Subject.of(read_manifest(file.with_name(VARIANT), VariantManifest), file)
+    run_local(
+        "probe", [lay_out(subject, x, tmp_path)], RunnerOptions(accelerator="cpu-reference"), tmp_path / "out", 60
+    )
+    answered = subject.real(read_outputs(tmp_path / "out", subject.sha256))
+    np.testing.assert_array_equal(answered, Runner(file, output="scores", kernels="reference").run(x))

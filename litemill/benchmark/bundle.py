@@ -129,4 +129,4 @@ def _samples(dataset: Path) -> NDArray[np.float32]:
     """A few real samples, spread evenly over the test split."""
     x = Splits.open(dataset).test.x
     rows = np.linspace(0, len(x) - 1, num=min(SAMPLES, len(x)), dtype=np.int64)
-    return np.ascontiguousarray(x[np.unique(rows)], dtype=np.float32)
+    return np.ascontiguousarray(x[np.unique(rows)])

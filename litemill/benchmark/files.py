@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from litemill.benchmark.session import Subject
 from litemill.errors import InputError
 from litemill.evidence import Measurement
 from litemill.flatbuffer import read_graph
+from litemill.inputs import joined, sample_shapes
 from litemill.targets import TargetSpec
 
 
@@ -33,15 +35,16 @@ def benchmark_files(
         A measurement for each file, in their order; `recipe` is the file's path.
 
     Raises:
-        InputError: A file is no `.tflite` with one input, or the samples do not fit it.
+        InputError: A file is no `.tflite`, or the samples do not fit it.
         DeviceError: The target cannot be reached.
     """
     subjects = [subject_of(Path(file)) for file in files]
     given = noise(subjects[0]) if samples is None else samples[:SAMPLES]
     for subject in subjects:
-        if list(given.shape[1:]) != subject.input.shape[1:]:
-            shape = subject.input.shape[1:]
-            raise InputError(f"takes {shape}, the samples are {list(given.shape[1:])}", where=str(subject.path))
+        shapes = sample_shapes(given.shape[1:], given.dtype)
+        if shapes != subject.sample_shapes:
+            what = f"takes {_told(subject.sample_shapes)}, the samples are {_told(shapes)}"
+            raise InputError(what, where=str(subject.path))
     distinct = {subject.sha256: subject for subject in subjects}
     with held(target.device, target.timeout):
         measured = open_target(target).measure(list(distinct.values()), given)
@@ -55,21 +58,29 @@ def subject_of(file: Path) -> Subject:
     """A file as a subject; int8 anywhere in it makes it a quantized one.
 
     Raises:
-        InputError: It is no `.tflite` with one input.
+        InputError: It is no `.tflite`, or several inputs have no signature that names them.
     """
     graph = read_graph(file)
-    if len(graph.inputs) != 1 or not graph.outputs:
-        raise InputError(f"has {len(graph.inputs)} inputs, one is supported", where=str(file))
     quantized = graph.outputs[0].scale or any(weight.dtype == "int8" for weight in graph.weights)
     scheme = "int8" if quantized else "float32"
-    return Subject(sha256_of(file), file, scheme, file.stat().st_size, graph.inputs[0], graph.outputs[0])
+    try:
+        return Subject.made(sha256_of(file), file, scheme, file.stat().st_size, graph)
+    except ValueError as error:
+        raise InputError(f"has {error}", where=str(file)) from None
 
 
-def noise(subject: Subject) -> NDArray[np.float32]:
-    """Seeded noise within the range of a quantized input, or within [0, 1]."""
-    low, high = 0.0, 1.0
-    if subject.input.scale:
-        limits = np.iinfo(subject.input.dtype)
-        low, high = (subject.input.scale * (limit - subject.input.zero_point) for limit in (limits.min, limits.max))
-    shape = (SAMPLES, *subject.input.shape[1:])
-    return np.random.default_rng(0).uniform(low, high, shape).astype(np.float32)
+def noise(subject: Subject) -> NDArray[Any]:
+    """Seeded noise within the range of each quantized input, or within [0, 1]."""
+    rng, found = np.random.default_rng(0), {}
+    for name, info in subject.inputs.items():
+        low, high = 0.0, 1.0
+        if info.scale:
+            limits = np.iinfo(info.dtype)
+            low, high = (info.scale * (limit - info.zero_point) for limit in (limits.min, limits.max))
+        found[name] = rng.uniform(low, high, (SAMPLES, *info.shape[1:])).astype(np.float32)
+    return joined(found)
+
+
+def _told(shapes: dict[str, tuple[int, ...]]) -> str:
+    """Shapes in words: those of several inputs with their names."""
+    return ", ".join(f"{name} {list(shape)}".strip() for name, shape in shapes.items())

@@ -164,7 +164,7 @@ class NativeTarget:
                     "this benchmark_model writes no outputs (--output_filepath), so they cannot be checked"
                 )
             content = device.pull("output.bin", folder / "output.bin").read_bytes()
-            outputs.append(_first_output(content, subject))
+            outputs.append(_output(content, subject))
         expected = reference_outputs(subject, lay_out(subject, samples, folder), "cpu", folder)
         loose = self.spec.accelerator != "cpu"
         tolerance = max(subject.tolerance, ACCELERATOR_TOLERANCE) if loose else subject.tolerance
@@ -205,17 +205,19 @@ class NativeTarget:
         )
 
 
-def _first_output(content: bytes, subject: Subject) -> NDArray[Any]:
-    """The first output tensor of a file that holds all of them, one after the other: `[1, …]`.
+def _output(content: bytes, subject: Subject) -> NDArray[Any]:
+    """The judged output tensor of a file that holds all of them, one after the other: `[1, …]`.
 
     Raises:
         StepFailed: It is shorter than that.
     """
     shape = (1, *subject.output.shape[1:])
     count = int(np.prod(shape))
-    if len(content) < count * np.dtype(subject.output.dtype).itemsize:
+    before = subject.outputs[: subject.judged]
+    start = sum(int(np.prod(info.shape[1:])) * np.dtype(info.dtype).itemsize for info in before)
+    if len(content) < start + count * np.dtype(subject.output.dtype).itemsize:
         raise StepFailed(f"benchmark_model wrote {len(content)} bytes of output, which is less than {shape} takes")
-    return np.frombuffer(content, dtype=subject.output.dtype, count=count).reshape(shape)
+    return np.frombuffer(content, dtype=subject.output.dtype, count=count, offset=start).reshape(shape)
 
 
 def _samples(runs: list[Timings]) -> NDArray[np.float64]:

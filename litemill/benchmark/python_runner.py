@@ -46,13 +46,17 @@ class Entry:
     key: str
     path: str
     inputs: str
+    output: int = 0
+    """Position of the output that is read."""
+    output_name: str = ""
+    """Its name in the signature, where there are several."""
 
 
 def lay_out(subject: Subject, samples: NDArray[np.float32], folder: Path) -> Entry:
     """Write a subject's raw inputs into a local folder; the model itself is read where it stands."""
     inputs = folder / f"{subject.sha256}.npy"
     np.save(inputs, subject.raw(samples))
-    return Entry(subject.sha256, str(subject.path.resolve()), str(inputs))
+    return Entry(subject.sha256, str(subject.path.resolve()), str(inputs), subject.judged, subject.output_name)
 
 
 def run_local(mode: str, entries: list[Entry], options: RunnerOptions, out: Path, time_limit: float) -> dict[str, Any]:

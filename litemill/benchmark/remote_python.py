@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,7 +52,7 @@ class RemotePython:
         """See `Transport.run`."""
         out.mkdir(parents=True)
         # names within the session's folder, in which the runner is started
-        models = [Entry(entry.key, f"{entry.key}.tflite", f"{entry.key}.npy") for entry in entries]
+        models = [replace(entry, path=f"{entry.key}.tflite", inputs=f"{entry.key}.npy") for entry in entries]
         for entry, model in zip(entries, models, strict=True):
             self.remote.push(Path(entry.path), model.path)
             self.remote.push(Path(entry.inputs), model.inputs)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.evaluate.runner import dequantize, quantize
-from litemill.evidence import Measurement, TensorInfo, VariantManifest
+from litemill.evidence import GraphReport, Measurement, TensorInfo, VariantManifest
+from litemill.flatbuffer.reader import signature_names
+from litemill.inputs import joined, named
 
 FLOAT_SCHEMES = frozenset({"float32", "float16"})
 FLOAT_TOLERANCE = 1e-3
@@ -30,20 +32,52 @@ class Subject:
     path: Path
     scheme: str
     size_bytes: int
-    input: TensorInfo
-    output: TensorInfo
+    inputs: dict[str, TensorInfo]
+    """In the file's order, by their names in the signature; the only one under the empty name."""
+    outputs: list[TensorInfo]
+    """In the file's order."""
+    judged: int = 0
+    """Position of the output that is compared."""
+    output_name: str = ""
+    """Its name in the signature, where there are several."""
 
     @classmethod
     def of(cls, manifest: VariantManifest, path: Path) -> Subject:
         """The subject of a variant.
 
         Raises:
-            ValueError: The manifest has no graph report, or the model has several inputs.
+            ValueError: The manifest has no graph report, or the file does not name its inputs and outputs.
         """
-        graph = manifest.graph
-        if graph is None or len(graph.inputs) != 1 or not graph.outputs:
-            raise ValueError("one input and a graph report are needed")
-        return cls(manifest.sha256, path, manifest.scheme, manifest.size_bytes, graph.inputs[0], graph.outputs[0])
+        if manifest.graph is None or not manifest.graph.outputs:
+            raise ValueError("a graph report is needed")
+        return cls.made(manifest.sha256, path, manifest.scheme, manifest.size_bytes, manifest.graph, manifest.output)
+
+    @classmethod
+    def made(cls, sha256: str, path: Path, scheme: str, size: int, graph: GraphReport, output: str = "") -> Subject:
+        """The subject of a file, of whose outputs the named one is compared, else the first.
+
+        Raises:
+            ValueError: The file's signature does not name its inputs or that output.
+        """
+        inputs, judged = {"": graph.inputs[0]} if graph.inputs else {}, 0
+        if len(graph.inputs) > 1 or output:
+            ends = signature_names(path)
+            if len(graph.inputs) > 1:
+                inputs = dict(zip(ends[0], graph.inputs, strict=False))
+            if len(inputs) != len(graph.inputs) or (output and output not in ends[1]):
+                raise ValueError(f"{len(graph.inputs)} inputs, and no signature that names them and output {output!r}")
+            judged = ends[1].index(output) if output else 0
+        return cls(sha256, path, scheme, size, inputs, graph.outputs, judged, output)
+
+    @property
+    def output(self) -> TensorInfo:
+        """The output that is compared."""
+        return self.outputs[self.judged]
+
+    @property
+    def sample_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one sample by input."""
+        return {name: tuple(info.shape[1:]) for name, info in self.inputs.items()}
 
     @property
     def tolerance(self) -> float:
@@ -51,8 +85,9 @@ class Subject:
         return FLOAT_TOLERANCE if self.scheme in FLOAT_SCHEMES else QUANTIZED_TOLERANCE
 
     def raw(self, samples: NDArray[np.float32]) -> NDArray[Any]:
-        """Samples in the model's own input dtype."""
-        return quantize(samples, _details(self.input))
+        """Samples in the model's own input dtypes; of several inputs a structured array in the file's order."""
+        parts = named(samples)
+        return joined({name: quantize(parts[name], _details(info)) for name, info in self.inputs.items()})
 
     def real(self, outputs: NDArray[Any]) -> NDArray[np.float32]:
         """The model's raw outputs as real values."""

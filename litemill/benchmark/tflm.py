@@ -53,7 +53,9 @@ class TflmTarget:
 
 def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, Any]) -> Measurement:
     out = folder / f"tflm-{subject.sha256}"
-    result = run_program("litemill_micro", {"model": entry.path, "inputs": entry.inputs}, out, SECONDS)
+    result = run_program(
+        "litemill_micro", {"model": entry.path, "inputs": entry.inputs, "output": entry.output}, out, SECONDS
+    )
     if "refused" in result:
         raise StepFailed(f"TFLM refuses it: {result['refused']}")
     outputs = subject.real(np.load(out / "outputs.npy", allow_pickle=False))

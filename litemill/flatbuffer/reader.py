@@ -110,6 +110,23 @@ def text(value: bytes | str | None) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
 
 
+def signature_names(path: Path) -> tuple[list[str], list[str]]:
+    """Names of a file's inputs and outputs in its signature, in the order of its graph; empty where it has none.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    model = read_model(path)
+    if not model.signatureDefs:
+        return [], []
+    signature, graph = model.signatureDefs[0], model.subgraphs[0]
+    inputs, outputs = (
+        {entry.tensorIndex: text(entry.name) for entry in entries or []}
+        for entries in (signature.inputs, signature.outputs)
+    )
+    return [inputs.get(at, "") for at in ints(graph.inputs)], [outputs.get(at, "") for at in ints(graph.outputs)]
+
+
 def ints(vector: Any) -> list[int]:
     """A vector of the schema, absent ones as empty."""
     return [] if vector is None else [int(value) for value in vector]

@@ -2,7 +2,8 @@
 
     python -m litemill_micro JOB.json
 
-The job names `model`, `inputs` (a .npy of raw samples) and `out`, which gets `result.json` and `outputs.npy`.
+The job names `model`, `inputs` (a .npy of raw samples), `output` (its position) and `out`, which gets `result.json` and
+`outputs.npy`.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ def load(model: bytes, arena: int) -> Any:
     return runtime.Interpreter.from_bytes(model, arena_size=arena)
 
 
-def run(interpreter: Any, inputs: Any) -> Any:
-    """Raw first output for every raw sample."""
+def run(interpreter: Any, inputs: Any, output: int = 0) -> Any:
+    """Raw output for every raw sample; of several inputs a structured array in the model's order."""
     found = []
     for position in range(len(inputs)):
         interpreter.reset()
-        interpreter.set_input(inputs[position : position + 1], 0)
+        sample = inputs[position : position + 1]
+        parts = [sample[name] for name in sample.dtype.names] if sample.dtype.names else [sample]
+        for number, part in enumerate(parts):
+            interpreter.set_input(np.ascontiguousarray(part), number)
         interpreter.invoke()
-        found.append(np.array(interpreter.get_output(0)))
+        found.append(np.array(interpreter.get_output(output)))
     return np.concatenate(found)
 
 
@@ -93,7 +97,7 @@ def main() -> None:
     arena = smallest_arena(model, inputs)
     result: dict[str, Any] = {"arena_bytes": arena}
     if arena:
-        np.save(out / "outputs.npy", run(load(model, arena), inputs))
+        np.save(out / "outputs.npy", run(load(model, arena), inputs, job["output"]))
     else:
         result["refused"] = complaint(model, inputs)
     (out / "result.json").write_text(json.dumps(result))

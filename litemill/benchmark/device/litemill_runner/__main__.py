@@ -24,7 +24,7 @@ def probe(job: dict[str, Any]) -> dict[str, Any]:
     inputs = np.load(entry["inputs"], allow_pickle=False)
     before = peak_memory()
     start = time.perf_counter()
-    model = open_model(entry["path"], job["accelerator"], job["threads"])
+    model = open_model(entry, job["accelerator"], job["threads"])
     loaded = time.perf_counter()
     model.feed(inputs[:1])
     fed = time.perf_counter()

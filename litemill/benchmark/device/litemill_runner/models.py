@@ -17,17 +17,23 @@ OPENVINO = {"intel": "NPU", "intel-cpu": "CPU"}
 """OpenVINO's device by vendor name: `intel-cpu` runs the NPU's whole path on a CPU."""
 
 
-def open_model(path: str, accelerator: str, threads: int) -> InterpreterModel | AcceleratedModel:
+def open_model(entry: dict[str, Any], accelerator: str, threads: int) -> InterpreterModel | AcceleratedModel:
     """Open a `.tflite` for one accelerator.
 
     Args:
-        path: The file.
+        entry: Its `path`, and of several outputs the one that is read: `output` (its position), `output_name`.
         accelerator: `cpu`, `cpu-reference`, `delegate:<library>`, `gpu` or `npu:<vendor>`.
         threads: Threads of an inference, where the accelerator is the CPU.
     """
     if accelerator == "gpu" or accelerator.startswith("npu:"):
-        return AcceleratedModel(path, accelerator)
-    return InterpreterModel(path, accelerator, threads)
+        return AcceleratedModel(entry["path"], accelerator, entry.get("output_name", ""))
+    return InterpreterModel(entry["path"], accelerator, threads, entry.get("output", 0))
+
+
+def fields(sample: Any) -> list[Any]:
+    """The parts of a sample `[1, …]`: a structured array has one for each input."""
+    names = sample.dtype.names
+    return [np.ascontiguousarray(sample[name]) for name in names] if names else [np.ascontiguousarray(sample)]
 
 
 ADAPTER = re.compile(r"Selected adapter: (.*)")
@@ -63,7 +69,7 @@ class InterpreterModel:
 
     adapter = ""
 
-    def __init__(self, path: str, accelerator: str, threads: int) -> None:
+    def __init__(self, path: str, accelerator: str, threads: int, output: int) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 
         resolver, delegates = OpResolverType.AUTO, None
@@ -81,20 +87,21 @@ class InterpreterModel:
             path, num_threads=threads, experimental_op_resolver_type=resolver, experimental_delegates=delegates
         )
         self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._inputs = [info["index"] for info in self._interpreter.get_input_details()]
+        self._output = self._interpreter.get_output_details()[output]["index"]
         self.invoke: Callable[[], None] = self._interpreter.invoke
         counts = self.ops()
         if delegates and not counts["delegated"]:
             raise RuntimeError(f"delegate {accelerator.partition(':')[2]} took none of {counts['total']} ops")
 
     def feed(self, sample: Any) -> None:
-        """Set the input, `[1, …]`, and forget what recurrent layers keep of the sample before."""
-        self._interpreter.set_tensor(self._input, sample)
+        """Set the inputs, `[1, …]`, and forget what recurrent layers keep of the sample before."""
+        for index, part in zip(self._inputs, fields(sample), strict=True):
+            self._interpreter.set_tensor(index, part)
         self._interpreter.reset_all_variables()
 
     def read(self) -> Any:
-        """The first output, `[1, …]`."""
+        """The output, `[1, …]`."""
         return self._interpreter.get_tensor(self._output)
 
     def ops(self) -> dict[str, int]:
@@ -125,7 +132,7 @@ class AcceleratedModel:
     code 0 and still calls itself fully accelerated.
     """
 
-    def __init__(self, path: str, accelerator: str) -> None:
+    def __init__(self, path: str, accelerator: str, output: str) -> None:
         from ai_edge_litert.compiled_model import CompiledModel
 
         environment, options = _gpu() if accelerator == "gpu" else _npu(accelerator.partition(":")[2])
@@ -142,21 +149,25 @@ class AcceleratedModel:
         self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
         signature = self._model.get_signature_by_index(0)
         details = self._model.get_output_tensor_details(signature["key"])
-        self._output = next(iter(details.values()))
+        self._names: list[str] = list(signature["inputs"])
+        self._position = list(signature["outputs"]).index(output) if output else 0
+        self._output = details[output] if output else next(iter(details.values()))
         self._size, self._dtype = math.prod(self._output["shape"]), np.dtype(self._output["dtype"])
         self._read: Any = None
 
     def feed(self, sample: Any) -> None:
-        """Set the input, `[1, …]`."""
-        self._inputs[0].write(np.ascontiguousarray(sample))
+        """Set the inputs, `[1, …]`."""
+        order = [self._names.index(name) for name in sample.dtype.names or self._names[:1]]
+        for position, part in zip(order, fields(sample), strict=True):
+            self._inputs[position].write(part)
 
     def invoke(self) -> None:
         """Run and wait for the result: `run` alone returns before a GPU is done."""
         self._model.run_by_index(0, self._inputs, self._outputs)
-        self._read = self._outputs[0].read(self._size, self._dtype.type)
+        self._read = self._outputs[self._position].read(self._size, self._dtype.type)
 
     def read(self) -> Any:
-        """The first output, `[1, …]`."""
+        """The output, `[1, …]`."""
         return np.asarray(self._read).reshape(self._output["shape"])
 
     def ops(self) -> dict[str, int]:

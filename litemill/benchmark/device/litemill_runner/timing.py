@@ -70,7 +70,7 @@ def load(job: dict[str, Any], inputs: dict[str, Any], randomness: random.Random)
     models, padding = {}, []
     for entry in entries:
         padding.append(bytearray(randomness.randrange(1, 1 << 20)))
-        models[entry["key"]] = open_model(entry["path"], job["accelerator"], job["threads"])
+        models[entry["key"]] = open_model(entry, job["accelerator"], job["threads"])
         models[entry["key"]].feed(inputs[entry["key"]][:1])
     return models
 
