@@ -14,6 +14,7 @@ from litemill.benchmark import benchmark_bundle
 from litemill.benchmark.files import benchmark_files
 from litemill.benchmark.python_runner import RunnerOptions, lay_out, read_outputs, run_local
 from litemill.benchmark.session import Subject
+from litemill.compress import finetune_model, prune_model, qat_model
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.errors import InputError
@@ -24,8 +25,8 @@ from litemill.inputs import named
 from litemill.layout import MODEL, TFLITE, VARIANT
 from litemill.models.backend import tf_keras
 from litemill.models.source import load_source
-from litemill.spec import BASELINE, DataSpec
-from litemill.steps import Step
+from litemill.spec import BASELINE, DataSpec, Training
+from litemill.steps import FinetuneOptions, PruneOptions, QatOptions, Step
 from litemill.targets import parse_target
 
 INPUTS = {"picture": {"scale": 1 / 255}, "context": {"mean": [3.0]}}
@@ -179,3 +180,22 @@ def test_the_runner_on_a_device_is_fed_as_the_evaluation_is(run: Run, tmp_path: 
     )
     answered = subject.real(read_outputs(tmp_path / "out", subject.sha256))
     np.testing.assert_array_equal(answered, Runner(file, output="scores", kernels="reference").run(x))
+
+
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [("prune", PruneOptions(sparsity=0.4, min_weights=0)), ("qat", QatOptions()), ("finetune", FinetuneOptions())],
+)
+def test_train_aware_steps_train_for_the_judged_output(run: Run, step: str, options: Any, tmp_path: Path) -> None:
+    take = {"prune": prune_model, "qat": qat_model, "finetune": finetune_model}[step]
+    training = Training(epochs=1, batch_size=32, learning_rate=1e-3)
+    manifest = take(run.model, run.data, options, training, tmp_path / "model")
+    assert manifest.status == "ok", manifest.reason
+    assert "outputs place are not trained for: check what they give" in manifest.steps[-1].warnings
+    (variant,) = convert_bundle(
+        tmp_path / "model", {"int8": [Step(name="int8")]}, tmp_path / "variants", dataset=run.data
+    )
+    assert variant.status == "ok", variant.reason
+    test = Splits.open(run.data).test
+    found = Runner(tmp_path / "variants" / "int8" / TFLITE, output=variant.output).run(test.x).argmax(1)
+    assert float(np.mean(found == test.y)) > 0.9

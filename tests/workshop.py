@@ -67,7 +67,8 @@ def write_model(folder: Path, model: Any) -> Path:
 
 def convert_here(model: Path, scheme: str, input_shape: list[int], out: Path) -> Path:
     """Convert by a scheme without calibration in this process, not slimmed: no second start of TensorFlow."""
-    job = {"name": scheme, "scheme": scheme, "options": {}, "input_shape": input_shape, "seed": 0, "calibration": ""}
+    job = {"name": scheme, "scheme": scheme, "options": {}, "inputs": {"": input_shape}, "output": ""}
+    job |= {"seed": 0, "calibration": ""}
     paths = {"saved_model": model / SAVED_MODEL, "static_model": model / "static", "out": out}
     paths["findings"] = out.with_suffix(".json")
     worker.convert({**job, **{name: str(path) for name, path in paths.items()}})

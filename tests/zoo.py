@@ -95,7 +95,8 @@ def tflite(name: str, scheme: str) -> Path:
     calibration = path.parent / "calibration.npy"
     np.save(calibration, np.random.default_rng(1).random((8, *shape[1:]), np.float32))
     out = path.parent / f"{scheme}.tflite"
-    job = {"name": name, "scheme": scheme, "options": {}, "saved_model": str(path), "input_shape": shape, "seed": 0}
+    job = {"name": name, "scheme": scheme, "options": {}, "saved_model": str(path), "inputs": {"": shape}}
+    job |= {"output": "", "seed": 0}
     files = {
         "static_model": path.parent / "static",
         "calibration": calibration,

@@ -33,7 +33,7 @@ def refresh_batch_norm(model: Any, batches: Batches) -> None:
     quiet = [(layer, name, getattr(layer, name)) for layer, name in noisy]
     kept = [layer.momentum for layer in layers]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *batches.sample_shape])])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[batches.specs(None)[0]])  # type: ignore[untyped-decorator]
     def forward(samples: Any) -> None:
         model(samples, training=True)
 

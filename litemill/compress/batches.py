@@ -1,4 +1,4 @@
-"""Batches of the train split: held-out validation, the order of each epoch, light augmentation. NumPy only.
+"""Batches of the train split: held-out validation, the order of each epoch, light augmentation.
 
 Everything here is a function of the seed and the epoch's number, so that a resumed training sees the same batches
 in the same order as one that was never interrupted.
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.errors import InputError
+from litemill.inputs import named
+from litemill.models.backend import tensorflow
 from litemill.spec import Augmentation, Training
 
 STEPS_PER_CALL = 32
@@ -22,14 +24,17 @@ BYTES_PER_CALL = 32 << 20
 _VALIDATION, _ORDER, _AUGMENTATION = range(3)
 """Independent random streams of one seed."""
 
-Chunk = tuple[NDArray[np.float32], NDArray[Any]]
+Samples = NDArray[np.float32] | dict[str, NDArray[np.float32]]
+"""Those of several inputs by name."""
+Chunk = tuple[Samples, NDArray[Any]]
 
 
 class Batches:
     """The train split as batches.
 
     Args:
-        x: Samples, float32 of shape [samples, …]; read lazily when memory-mapped.
+        x: Samples, float32 of shape [samples, …]; read lazily when memory-mapped. Of several inputs a structured array;
+            batches are then mappings of arrays by input.
         y: Class indices, int64 of shape [samples], or float32 targets of shape [samples, …].
         training: Batch size, seed, validation fraction and augmentation.
 
@@ -47,15 +52,11 @@ class Batches:
         self.steps = len(self._kept) // self.size
         """Steps of one epoch; the few samples that do not fill a last batch come in another epoch."""
 
-    @property
-    def arrays(self) -> Chunk:
-        """All samples and labels, for their shapes and dtypes."""
-        return self._x, self._y
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
-        return tuple(int(size) for size in self._x.shape[1:])
+    def specs(self, *axes: int | None) -> tuple[Any, Any]:
+        """TensorFlow's specification of samples and labels, each with these axes before those of one sample."""
+        tf = tensorflow()
+        parts = {name: tf.TensorSpec([*axes, *part.shape[1:]], part.dtype) for name, part in named(self._x).items()}
+        return parts.get("", parts), tf.TensorSpec([*axes, *self._y.shape[1:]], self._y.dtype)
 
     def epoch(self, number: int) -> Iterator[Chunk]:
         """Yield the batches of an epoch, several at a time.
@@ -73,20 +74,25 @@ class Batches:
             x = np.asarray(self._x[chunk.reshape(-1)])
             if augmentation.wanted:
                 x = augment(x, augmentation, draw)
-            yield x.reshape(*chunk.shape, *self.sample_shape), self._y[chunk]
+            yield _fed(x.reshape(*chunk.shape, *x.shape[1:])), self._y[chunk]
 
-    def plain(self, limit: int) -> Iterator[NDArray[np.float32]]:
+    def plain(self, limit: int) -> Iterator[Samples]:
         """Yield whole batches of up to `limit` training samples, not augmented, in an order drawn with the seed."""
         order = np.random.default_rng([self._training.seed, _ORDER]).permutation(self._kept)
         steps = max(1, min(self.steps, limit // self.size))
         for batch in order[: steps * self.size].reshape(steps, self.size):
-            yield np.asarray(self._x[batch])
+            yield _fed(np.asarray(self._x[batch]))
 
     def validation(self) -> Iterator[Chunk]:
         """Yield the held-out samples in batches, the last one smaller; none without a validation fraction."""
         for start in range(0, len(self._held_out), self.size):
             batch = self._held_out[start : start + self.size]
-            yield np.asarray(self._x[batch]), np.asarray(self._y[batch])
+            yield _fed(np.asarray(self._x[batch])), np.asarray(self._y[batch])
+
+
+def _fed(x: NDArray[Any]) -> Samples:
+    """Samples as a Keras model takes them."""
+    return named(x) if x.dtype.names else x
 
 
 def hold_out(labels: NDArray[Any], fraction: float, seed: int) -> NDArray[np.int64]:
@@ -123,6 +129,8 @@ def augment(x: NDArray[np.float32], wanted: Augmentation, random: np.random.Gene
     Raises:
         InputError: The samples are no images.
     """
+    if x.dtype.names:
+        raise InputError("augmentation is for models with one input", where="training.augmentation", fix="Remove it")
     if x.ndim != 4:
         raise InputError(
             f"augmentation is for images of shape [height, width, channels], not {list(x.shape[1:])}",

@@ -220,18 +220,15 @@ def _compile(
     """
     tf = tensorflow()
     size, criterion = task.batches.size, task.criterion
-    samples_of, labels_of = (tf.TensorSpec(array.shape[1:], array.dtype) for array in task.batches.arrays)
 
-    def batched(spec: Any, *axes: int | None) -> Any:
-        return tf.TensorSpec([*axes, *spec.shape], spec.dtype)
-
-    @tf.function(input_signature=[batched(samples_of, None, size), batched(labels_of, None, size)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=task.batches.specs(None, size))  # type: ignore[untyped-decorator]
     def run(samples: Any, labels: Any) -> tuple[Any, Any]:
         loss_sum, right_sum = tf.zeros([]), tf.zeros([])
-        for step in tf.range(tf.shape(samples)[0]):
+        for step in tf.range(tf.shape(labels)[0]):
+            batch = tf.nest.map_structure(lambda part: part[step], samples)  # noqa: B023
             with tf.GradientTape() as tape:
-                outputs = model(samples[step], training=True)
-                loss = task.loss(samples[step], labels[step], outputs)
+                outputs = criterion.judged(model(batch, training=True))
+                loss = task.loss(batch, labels[step], outputs)
                 total = tf.add_n([loss, *model.losses])
             variables = model.trainable_variables
             found = zip(tape.gradient(total, variables), variables, strict=True)
@@ -246,11 +243,11 @@ def _compile(
             right_sum += criterion.right(labels[step], outputs)
         return loss_sum, right_sum
 
-    @tf.function(input_signature=[batched(samples_of, None), batched(labels_of, None)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=task.batches.specs(None))  # type: ignore[untyped-decorator]
     def judge(samples: Any, labels: Any) -> tuple[Any, Any]:
-        outputs = model(samples, training=False)
+        outputs = criterion.judged(model(samples, training=False))
         loss = criterion.loss(samples, labels, outputs)
-        return loss * tf.cast(tf.shape(samples)[0], tf.float32), criterion.right(labels, outputs)
+        return loss * tf.cast(tf.shape(labels)[0], tf.float32), criterion.right(labels, outputs)
 
     return run, judge
 

@@ -27,10 +27,16 @@ class Criterion:
     Attributes:
         task: What the model does with a sample.
         probabilities: Whether a classifier's outputs are probabilities; else logits.
+        output: Position of the output that is judged.
     """
 
     task: Task
     probabilities: bool
+    output: int = 0
+
+    def judged(self, outputs: Any) -> Any:
+        """The judged one of a model's outputs."""
+        return outputs[self.output] if isinstance(outputs, list | tuple) else outputs
 
     @property
     def counts(self) -> bool:
@@ -59,24 +65,22 @@ class Criterion:
         return tf.zeros([])
 
 
-def criterion_of(model: Any, task: Task) -> Criterion:
-    """How a model is judged at a task.
+def criterion_of(model: Any, task: Task, output: int = 0) -> Criterion:
+    """How a model is judged at a task, by one of its outputs.
 
     Raises:
-        StepFailed: The model has several outputs, or one that does not fit the task.
+        StepFailed: The output does not fit the task.
     """
-    shape = model.output_shape
-    if len(model.outputs) != 1:
-        raise StepFailed(f"train-aware steps take models with one output, not {len(model.outputs)}", where=model.name)
+    shape = tuple(model.outputs[output].shape)
     if task == "classification" and (len(shape) != 2 or shape[-1] < 2):
         raise StepFailed(f"a classifier has an output of shape [batch, classes], not {list(shape)}", where=model.name)
     if task == "binary" and (len(shape) != 2 or shape[-1] != 1):
         raise StepFailed(f"a binary classifier has an output of shape [batch, 1], not {list(shape)}", where=model.name)
-    return Criterion(task, task in _FINAL and _ends_in(model, _FINAL[task]))
+    return Criterion(task, task in _FINAL and _ends_in(model, _FINAL[task], output), output)
 
 
-def _ends_in(model: Any, activation: str) -> bool:
-    last = model.layers[-1]
+def _ends_in(model: Any, activation: str, output: int) -> bool:
+    last = model.get_layer(model.output_names[output]) if len(model.outputs) > 1 else model.layers[-1]
     while hasattr(last, "layers"):
         last = last.layers[-1]
     return type(last).__name__.lower() == activation or getattr(last, "activation", None) is getattr(
@@ -100,7 +104,7 @@ def objective(criterion: Criterion, distillation: Distillation, teacher: Any | N
         return criterion.loss
     tf = tensorflow()
     teacher.trainable = False
-    judged = criterion_of(teacher, criterion.task)
+    judged = criterion_of(teacher, criterion.task, criterion.output)
 
     def distance(target: Any, found: Any) -> Any:
         if not criterion.counts:
@@ -112,7 +116,7 @@ def objective(criterion: Criterion, distillation: Distillation, teacher: Any | N
 
     def distilled(samples: Any, labels: Any, outputs: Any) -> Any:
         weight = distillation.weight
-        learned = distance(teacher(samples, training=False), outputs)
+        learned = distance(judged.judged(teacher(samples, training=False)), outputs)
         return (1.0 - weight) * criterion.loss(samples, labels, outputs) + weight * learned
 
     return distilled

@@ -38,7 +38,7 @@ def calibrate_ranges(model: Any, batches: Batches) -> None:
     statistics = [variable for variable in model.variables if _STATISTIC.search(variable.name)]
     kept = [variable.numpy() for variable in statistics]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, *batches.sample_shape])])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[batches.specs(None)[0]])  # type: ignore[untyped-decorator]
     def forward(samples: Any) -> None:
         model(samples, training=True)
 

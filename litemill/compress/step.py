@@ -116,7 +116,9 @@ def run_step(
         log.warning("%s failed: %s", name, error)
         checkpoints.clear()
         return _write_failed(before, record, f"{name}: {error}", out)
-    record.measured, record.warnings = done.measured, done.warnings
+    others = [info.name for info in before.outputs if info.name != before.judged] if before.judged else []
+    unjudged = [f"outputs {', '.join(others)} are not trained for: check what they give"] if others else []
+    record.measured, record.warnings = done.measured, [*done.warnings, *unjudged]
     record.seconds = round(time.monotonic() - started, 3)
     data_sha256 = splits.manifest.splits["train"].x_sha256
     manifest = before.model_copy(update={"steps": [*before.steps, record], "data_sha256": data_sha256})
@@ -155,7 +157,7 @@ def _prepare(
     resumable_randomness()
     tf_keras().backend.reset_uids()  # names of new layers count from 1, whatever this process made before
     student = load_model(model)
-    criterion = criterion_of(student, cast(kinds.Task, splits.manifest.task))
+    criterion = criterion_of(student, cast(kinds.Task, splits.manifest.task), before.output)
     loss = objective(criterion, training.distillation, load_model(teacher) if training.distillation.weight else None)
     batches = Batches(splits.train.x, splits.train.y, training)
     return Work(student, batches, training, before.steps, Task(batches, training, loss, criterion), checkpoints)

@@ -78,7 +78,7 @@ def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
 
 
 def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ...] = ()) -> LoadedModel:
-    judged = _position(model.output_names, output, facts.path)
+    judged = _position(output_names(model), output, facts.path)
 
     def export(folder: Path) -> None:
         model.export(str(folder))
@@ -97,7 +97,7 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
     def export(folder: Path) -> None:
         source.export(str(folder), format="tf_saved_model", verbose=False)
 
-    judged = _position(source.output_names, output, facts.path)
+    judged = _position(output_names(source), output, facts.path)
     return LoadedModel(facts, model, partial(outputs_of_keras, source, judged=judged), export, notes, judged)
 
 
@@ -165,6 +165,11 @@ def outputs_of_keras(model: Any, x: Array, judged: int = 0) -> Array:
 def input_names(model: Any) -> list[str]:
     """Names of a Keras model's inputs, of either version, in the order it takes them."""
     return list(getattr(model, "input_names", None) or [tensor.name for tensor in model.inputs])
+
+
+def output_names(model: Any) -> list[str]:
+    """Names of a Keras model's outputs, of either version, in their order."""
+    return list(getattr(model, "output_names", None) or [tensor.name for tensor in model.outputs])
 
 
 def _position(names: Sequence[str], output: str, path: Path) -> int:
