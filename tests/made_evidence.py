@@ -18,6 +18,7 @@ from litemill.evidence import (
     StepRecord,
     TensorInfo,
     VariantManifest,
+    VariantParity,
     WeightInfo,
 )
 from litemill.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
@@ -111,6 +112,12 @@ def _variant(made: Made) -> VariantManifest:
             "zstd_bytes": made.gzip - 900,
             "graph": _graph(made),
             "proof": _proof(made),
+            "parity": [
+                VariantParity(
+                    kernels=kernels, against="keras", samples=128, agreement=0.984, max_error=0.0329, mean_error=0.0012
+                )
+                for kernels in ("xnnpack", "reference")
+            ],
             "seconds": 2.5,
         }
     )
@@ -143,6 +150,8 @@ def _graph(made: Made) -> GraphReport:
     dtype = "float32" if "float" in made.recipe else "int8"
     return GraphReport(
         ops={"CONV_2D": 9, "ADD": 3, "AVERAGE_POOL_2D": 1, "FULLY_CONNECTED": 1, "SOFTMAX": 1},
+        ops_before={"Conv2D": 9, "FusedBatchNormV3": 7, "BiasAdd": 10, "Relu": 7, "AddV2": 3, "MatMul": 1, "Mean": 1},
+        folded={"batch_norm": 7, "bias": 10, "activation": 7},
         fused_activations={"RELU": 7},
         inputs=[TensorInfo(name="serving_default_image:0", shape=[1, 28, 28, 1], dtype=dtype)],
         outputs=[TensorInfo(name="StatefulPartitionedCall:0", shape=[1, 10], dtype=dtype)],
@@ -154,6 +163,7 @@ def _graph(made: Made) -> GraphReport:
                 dtype=dtype,
                 sparsity=made.sparsity,
                 distinct=79,
+                bytes=2304,
             )
         ],
         sparsity=made.sparsity,

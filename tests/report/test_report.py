@@ -102,6 +102,16 @@ def test_every_row_of_a_table_has_its_head_s_columns(page: str) -> None:
     assert {row.count("<td") for row in body.split("</tr>")[:-1]} == {leaves}
 
 
+def test_fusion_and_parity_of_every_variant_are_shown(page: str) -> None:
+    made = sum(not recipe.reason for recipe in FASHION)
+    assert page.count("Operator fusion: 38 ops of the frozen graph became 15") == made
+    assert page.count("batch norm 7, bias 10, activation 7") == made
+    tables = re.findall(r"Parity: .*?</table>", page, re.DOTALL)
+    assert len(tables) == made
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in tables[0].split("</tr>")[1:-1]]
+    assert rows == [[kernels, "keras", "128", "98.4 %", "0.033", "0.0012"] for kernels in ("xnnpack", "reference")]
+
+
 def test_what_a_step_promised_is_shown_as_read_back(page: str) -> None:
     tables = re.findall(r"read back from the file</h3>.*?</table>", page, re.DOTALL)
 
