@@ -9,6 +9,7 @@ from pathlib import Path
 from litemill.compress.support import qat_obstacles
 from litemill.data import SourceFacts, check_source
 from litemill.models import ModelFacts, check_fit, peek
+from litemill.models.peek import judged_position
 from litemill.preparing import fitted
 from litemill.spec import RunSpec
 from litemill.storage import fetch
@@ -25,6 +26,8 @@ def preflight(spec: RunSpec) -> SourceFacts:
         InputError: A source is missing or broken, or the model's input differs from the data's.
     """
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
+    if model.output_names:
+        judged_position(model.output_names, spec.data.output, model.path)
     data = check_source(fitted(spec.data, model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
     found = [

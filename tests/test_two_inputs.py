@@ -17,6 +17,7 @@ from litemill.benchmark.session import Subject
 from litemill.compress import finetune_model, prune_model, qat_model
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
+from litemill.doctor import diagnose
 from litemill.errors import InputError
 from litemill.evaluate import Runner, evaluate_bundle
 from litemill.evidence import ModelManifest, VariantManifest
@@ -25,7 +26,8 @@ from litemill.inputs import named
 from litemill.layout import MODEL, TFLITE, VARIANT
 from litemill.models.backend import tf_keras
 from litemill.models.source import load_source
-from litemill.spec import BASELINE, DataSpec, Training
+from litemill.preflight import preflight
+from litemill.spec import BASELINE, DataSpec, RunSpec, Training
 from litemill.steps import FinetuneOptions, PruneOptions, QatOptions, Step
 from litemill.targets import parse_target
 
@@ -199,3 +201,21 @@ def test_train_aware_steps_train_for_the_judged_output(run: Run, step: str, opti
     test = Splits.open(run.data).test
     found = Runner(tmp_path / "variants" / "int8" / TFLITE, output=variant.output).run(test.x).argmax(1)
     assert float(np.mean(found == test.y)) > 0.9
+
+
+def test_the_doctor_names_the_input_whose_preprocessing_is_wrong(run: Run) -> None:
+    """The judged output and the leak between splits are looked at; one input is varied at a time."""
+    recipes = {"int8": ["int8"], "qat": ["qat", "int8"]}
+    data = {"kind": "npz", "uri": str(run.data.parent / "d.npz"), "inputs": INPUTS, "output": "scores"}
+    spec = {"name": "two", "model": {"uri": str(run.source)}, "recipes": recipes}
+    sound = diagnose(RunSpec.model_validate({**spec, "data": data}))
+    assert {finding.level for finding in sound.findings} == {"ok"}
+    assert sound.recipes == {"int8": "", "qat": ""}
+    for output, told in (("", "has 2 outputs: place, scores"), ("score", "did you mean 'scores'")):
+        with pytest.raises(InputError, match=told):
+            preflight(RunSpec.model_validate({**spec, "data": {**data, "output": output}}))
+    wrong = {**data, "inputs": INPUTS | {"picture": {}}}
+    (error,) = [
+        one for one in diagnose(RunSpec.model_validate({**spec, "data": wrong})).findings if one.level == "error"
+    ]
+    assert error.fix.startswith("Set data.inputs.picture: {scale: 0.0039")

@@ -25,4 +25,6 @@ def check(config: Annotated[Path, typer.Argument(help="run config (YAML)")]) -> 
     for warning in facts.warnings:
         console.out.print(f"[yellow]warning:[/] {warning}")
     counts = ", ".join(f"{count} {split}" for split, count in facts.samples.items())
-    console.out.print(f"{config}: {len(spec.recipes)} recipes, input {facts.input_shape}, {counts} samples")
+    console.out.print(
+        f"{config}: {len(spec.recipes)} recipes, input {facts.inputs or facts.input_shape}, {counts} samples"
+    )

@@ -35,7 +35,7 @@ def data(config: Config, out: Out) -> None:
     spec = load_config(config)
     manifest = prepare_for_model(spec.data, spec.model, spec.training.seed, out)
     counts = ", ".join(f"{info.samples} {split}" for split, info in manifest.splits.items())
-    console.out.print(f"{out}: {manifest.input_shape} {manifest.dtype}, {counts}", highlight=False)
+    console.out.print(f"{out}: {manifest.inputs or manifest.input_shape} {manifest.dtype}, {counts}", highlight=False)
 
 
 def import_source(config: Config, dataset: DatasetFolder, out: Out, baseline: Out) -> None:

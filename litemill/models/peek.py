@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from litemill.errors import InputError
 from litemill.models.saved_model import GRAPH, input_shapes, keras_config
+from litemill.steps import nearest
 
 Format = Literal["h5", "keras2", "keras3", "saved_model"]
 Shape = tuple[int | None, ...]
@@ -54,6 +55,17 @@ class ModelFacts:
     def input_shape(self) -> Shape | None:
         """Shape of one sample of the only input; None where the file doesn't say, or there are several."""
         return self.inputs[0] if len(self.inputs) == 1 else None
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs of a functional model; none where the file doesn't say."""
+        inner = self.config.get("config")
+        layers = inner.get("output_layers") if isinstance(inner, dict) else None
+        if isinstance(layers, dict):
+            layers = list(layers.values())
+        if layers and isinstance(layers[0], str):
+            layers = [layers]
+        return tuple(str(layer[0]) for layer in layers or ())
 
 
 def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
@@ -134,6 +146,23 @@ def _check_inputs(facts: ModelFacts, inputs: Mapping[str, Any], data: str) -> No
             wanted = [size if size is not None else "any" for size in shape]
             what = f"input {name!r} takes samples of shape {wanted}, but those of {data} are {list(inputs[name])}"
             raise InputError(what.replace("'any'", "any"), where=str(facts.path))
+
+
+def judged_position(names: Sequence[str], output: str, path: Path) -> int:
+    """Position of the judged output.
+
+    Raises:
+        InputError: No such output, or there are several and none is named.
+    """
+    if output in names:
+        return list(names).index(output)
+    if output:
+        what = f"has no output {output!r}; {nearest(output, list(names))}"
+        raise InputError(what, where=str(path), fix="data.output names it")
+    if len(names) > 1:
+        fix = f"Say which is judged, e.g. data.output: {names[0]}"
+        raise InputError(f"has {len(names)} outputs: {', '.join(names)}", where=str(path), fix=fix)
+    return 0
 
 
 def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,9 @@ from litemill.errors import InputError
 from litemill.inputs import named
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import load_keras3, translate
-from litemill.models.peek import ModelFacts, peek
+from litemill.models.peek import ModelFacts, judged_position, peek
 from litemill.models.saved_model import signature_of
 from litemill.models.twins import Untranslatable
-from litemill.steps import nearest
 
 Array = NDArray[np.float32]
 BATCH = 32
@@ -78,7 +77,7 @@ def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
 
 
 def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ...] = ()) -> LoadedModel:
-    judged = _position(output_names(model), output, facts.path)
+    judged = judged_position(output_names(model), output, facts.path)
 
     def export(folder: Path) -> None:
         model.export(str(folder))
@@ -97,7 +96,7 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
     def export(folder: Path) -> None:
         source.export(str(folder), format="tf_saved_model", verbose=False)
 
-    judged = _position(output_names(source), output, facts.path)
+    judged = judged_position(output_names(source), output, facts.path)
     return LoadedModel(facts, model, partial(outputs_of_keras, source, judged=judged), export, notes, judged)
 
 
@@ -122,7 +121,7 @@ def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
         raise InputError(f"TensorFlow cannot load it: {_first_line(error)}", where=str(facts.path)) from error
     specs = serve.structured_input_signature[1]
     outputs = sorted(serve.structured_outputs)
-    judged = _position(outputs, output, facts.path)
+    judged = judged_position(outputs, output, facts.path)
     batch = next((spec.shape[0] for spec in specs.values() if spec.shape.rank), None)
 
     def predict(x: Array) -> Array:
@@ -170,23 +169,6 @@ def input_names(model: Any) -> list[str]:
 def output_names(model: Any) -> list[str]:
     """Names of a Keras model's outputs, of either version, in their order."""
     return list(getattr(model, "output_names", None) or [tensor.name for tensor in model.outputs])
-
-
-def _position(names: Sequence[str], output: str, path: Path) -> int:
-    """Position of the judged output.
-
-    Raises:
-        InputError: No such output, or there are several and none is named.
-    """
-    if output in names:
-        return list(names).index(output)
-    if output:
-        what = f"has no output {output!r}; {nearest(output, list(names))}"
-        raise InputError(what, where=str(path), fix="data.output names it")
-    if len(names) > 1:
-        fix = f"Say which is judged, e.g. data.output: {names[0]}"
-        raise InputError(f"has {len(names)} outputs: {', '.join(names)}", where=str(path), fix=fix)
-    return 0
 
 
 def _first_line(error: Exception) -> str:
