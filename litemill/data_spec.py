@@ -15,7 +15,17 @@ from pydantic import (
     model_validator,
 )
 
-from litemill.kinds import BUILT_IN, INPUT_NAME, KINDS, METRICS, REFERENCE, SEVERAL_INPUTS, KindOptions, Task
+from litemill.kinds import (
+    BUILT_IN,
+    INPUT_NAME,
+    KINDS,
+    METRICS,
+    REFERENCE,
+    SEVERAL_INPUTS,
+    KindOptions,
+    Task,
+    TFRecordOptions,
+)
 from litemill.steps import first_mistake, nearest
 
 
@@ -108,6 +118,9 @@ class DataSpec(Section):
             raise ValueError("data.inputs is for several inputs: give the only one's values in data.preprocessing")
         if self.kind not in SEVERAL_INPUTS:
             raise ValueError(f"data.kind {self.kind} gives one input; several come from {', '.join(SEVERAL_INPUTS)}")
+        options = self.parsed()
+        if isinstance(options, TFRecordOptions) and set(options.inputs) != set(self.inputs):
+            raise ValueError(f"data.options.inputs must say the feature of each input: {', '.join(self.inputs)}")
         if self.preprocessing != Preprocessing():
             raise ValueError("data.preprocessing is for one input: give each its own in data.inputs")
         if self.task == "reconstruction":

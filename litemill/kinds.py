@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -27,11 +28,10 @@ class ImageFolderOptions(KindOptions):
     test_fraction: float = Field(0.2, gt=0, lt=1, description="drawn as test split where the folder has none")
 
 
-class TFRecordOptions(KindOptions):
-    """`train*.tfrecord`, `test*.tfrecord` and perhaps `calibration*.tfrecord` of tf.train.Example records."""
+class TFRecordFeature(KindOptions):
+    """A feature of tf.train.Example records that holds the samples of an input."""
 
     x: str = Field("image", description="feature that holds the sample")
-    y: str = Field("label", description="feature that holds the label")
     encoding: Literal["image", "raw", "values"] = Field(
         "image", description="JPEG or PNG bytes; the bytes of an array; or a list of numbers"
     )
@@ -39,10 +39,23 @@ class TFRecordOptions(KindOptions):
     dtype: Literal["uint8", "int8", "int16", "int32", "float32"] = Field("uint8", description="of raw bytes")
 
     @model_validator(mode="after")
-    def _shape_given(self) -> TFRecordOptions:
+    def _shape_given(self) -> TFRecordFeature:
         if self.encoding != "image" and not self.shape:
             raise ValueError(f"encoding {self.encoding} needs the shape of a sample")
         return self
+
+
+class TFRecordOptions(TFRecordFeature):
+    """`train*.tfrecord`, `test*.tfrecord` and perhaps `calibration*.tfrecord` of tf.train.Example records."""
+
+    y: str = Field("label", description="feature that holds the label")
+    inputs: dict[str, TFRecordFeature] = Field(
+        default_factory=dict, description="of a model with several: the feature of each input by its name"
+    )
+
+    def features(self, inputs: Iterable[str]) -> dict[str, TFRecordFeature]:
+        """The feature of each input; that of the only one under the empty name."""
+        return {name: self.inputs[name] for name in inputs} or {"": self}
 
 
 class CsvOptions(KindOptions):
@@ -78,7 +91,7 @@ KINDS: dict[str, type[KindOptions]] = {
 BUILT_IN = frozenset({"digits", "fashion_mnist", "python"})
 """Kinds that can do without `data.uri`."""
 
-SEVERAL_INPUTS = ("npz", "numpy", "python")
+SEVERAL_INPUTS = ("npz", "numpy", "python", "tfrecord")
 """Kinds that can hold the samples of several inputs."""
 
 INPUT_NAME = re.compile(r"^[A-Za-z_][\w.-]*$")

@@ -26,7 +26,7 @@ def check_preprocessing(data: DataSpec, shape: tuple[int, ...], name: str = "") 
     """
     spec = data.inputs[name] if name else data.preprocessing
     place = f"data.inputs.{name}" if name else "data.preprocessing"
-    if (spec.resize or spec.color) and (data.kind not in IMAGE_KINDS or name):
+    if (spec.resize or spec.color) and data.kind not in IMAGE_KINDS:
         what = f"resize and color are for encoded images ({', '.join(IMAGE_KINDS)}), not for kind {data.kind}"
         raise InputError(what, where=place)
     if spec.channel_order == "bgr" and shape[-1:] != (3,):

@@ -18,7 +18,8 @@ from litemill.data.images import decode, image_shape, settle
 from litemill.data.labels import targets_for, unknown
 from litemill.data.source import Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
-from litemill.kinds import TFRecordOptions
+from litemill.inputs import joined, row_dtype
+from litemill.kinds import TFRecordFeature, TFRecordOptions
 from litemill.spec import DataSpec, Preprocessing
 from litemill.storage import fetch
 from litemill.wire import messages
@@ -62,7 +63,7 @@ def open_tfrecord(spec: DataSpec, seed: int) -> Source:
     if not isinstance(options, TFRecordOptions) or not folder.is_dir():
         raise InputError("is no folder of TFRecord files", where=spec.uri)
     splits: dict[str, SourceSplit] = {}
-    settled = None
+    decoders: dict[str, Decoder] = {}
     for name, needed in SPLITS.items():
         files = sorted(path for path in folder.glob(f"{name}*") if ".tfrecord" in path.name)
         if not files:
@@ -72,10 +73,8 @@ def open_tfrecord(spec: DataSpec, seed: int) -> Source:
         records, stored = _scan(files, options, with_labels=name != "calibration" and spec.task != "reconstruction")
         if not records:
             raise InputError("has no records", where=str(files[0]))
-        if settled is None and options.encoding == "image":
-            first = _bytes(records[0].example(), options.x, str(files[0]))
-            settled = settle(first, spec.preprocessing, str(files[0]))
-        splits[name] = _split(spec, options, name, records, stored, settled)
+        decoders = decoders or _decoders(spec, options, records[0])
+        splits[name] = _split(spec, name, records, stored, decoders)
     return Source(splits)
 
 
@@ -144,44 +143,89 @@ def _scan(files: list[Path], options: TFRecordOptions, *, with_labels: bool) -> 
     return records, np.asarray(labels)
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """How the samples of one input are read out of a record.
+
+    Attributes:
+        feature: Where they are.
+        image: Colour mode and size, of an encoded image.
+        may_resize: Whether the config names the size that images are brought to.
+    """
+
+    feature: TFRecordFeature
+    image: Preprocessing | None
+    may_resize: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a sample."""
+        return image_shape(self.image) if self.image else tuple(self.feature.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a raw sample."""
+        if self.image:
+            return np.dtype(np.uint8)
+        return np.dtype(self.feature.dtype if self.feature.encoding == "raw" else np.float32)
+
+    def read(self, features: Any, where: str) -> Samples:
+        """The sample in a record's features.
+
+        Raises:
+            InputError: No such feature, or it holds something else.
+        """
+        name = self.feature.x
+        if self.image:
+            return decode(_bytes(features, name, where), self.image, where, may_resize=self.may_resize)
+        if self.feature.encoding == "raw":
+            values: Samples = np.frombuffer(_bytes(features, name, where), self.dtype)
+        else:
+            values = np.asarray(_numbers(features, name, where), self.dtype)
+        if values.size != int(np.prod(self.shape)):
+            raise InputError(f"feature {name!r} has {values.size} values, not shape {list(self.shape)}", where=where)
+        return values.reshape(self.shape)
+
+
+def _decoders(spec: DataSpec, options: TFRecordOptions, first: Record) -> dict[str, Decoder]:
+    """A decoder for each input, images settled by the first record."""
+    found = {}
+    for name, feature in options.features(spec.inputs).items():
+        own = spec.inputs[name] if name else spec.preprocessing
+        image = None
+        if feature.encoding == "image":
+            image = settle(_bytes(first.example(), feature.x, str(first.path)), own, str(first.path))
+        found[name] = Decoder(feature, image, bool(own.resize))
+    return found
+
+
 def _split(
-    spec: DataSpec,
-    options: TFRecordOptions,
-    name: str,
-    records: list[Record],
-    stored: Samples | None,
-    settled: Preprocessing | None,
+    spec: DataSpec, name: str, records: list[Record], stored: Samples | None, decoders: dict[str, Decoder]
 ) -> SourceSplit:
     where = f"{spec.uri}[{name}]"
     if name == "calibration":
         targets = unknown(spec.task, len(records))
     else:
         targets = targets_for(spec.task, stored, len(records), where)
-    if settled:
-        shape: tuple[int, ...] = image_shape(settled)
-        dtype: np.dtype[Any] = np.dtype(np.uint8)
-    else:
-        shape, dtype = tuple(options.shape), np.dtype(options.dtype if options.encoding == "raw" else np.float32)
+    shape, dtype = decoders[""].shape if "" in decoders else (), _dtype(decoders)
 
-    def sample(record: Record) -> Samples:
+    def sample(record: Record) -> dict[str, Samples]:
         features, place = record.example(), f"{record.path} at byte {record.offset}"
-        if settled:
-            may_resize = bool(spec.preprocessing.resize)
-            return decode(_bytes(features, options.x, place), settled, place, may_resize=may_resize)
-        if options.encoding == "raw":
-            values: Samples = np.frombuffer(_bytes(features, options.x, place), dtype)
-        else:
-            values = np.asarray(_numbers(features, options.x, place), dtype)
-        if values.size != int(np.prod(shape)):
-            raise InputError(f"feature {options.x!r} has {values.size} values, not shape {list(shape)}", where=place)
-        return values.reshape(shape)
+        return {name: decoder.read(features, place) for name, decoder in decoders.items()}
 
     def read(index: Index) -> Iterator[Samples]:
         rows = rows_per_block(shape, dtype)
         for start in range(0, len(index), rows):
-            yield np.stack([sample(records[row]) for row in index[start : start + rows].tolist()])
+            samples = [sample(records[row]) for row in index[start : start + rows].tolist()]
+            yield joined({name: np.stack([one[name] for one in samples]) for name in decoders})
 
     return SourceSplit(name, where, shape, dtype, targets, read)
+
+
+def _dtype(decoders: dict[str, Decoder]) -> np.dtype[Any]:
+    if "" in decoders:
+        return decoders[""].dtype
+    return row_dtype({name: (decoder.dtype, decoder.shape) for name, decoder in decoders.items()})
 
 
 def _numbers(features: Any, name: str, where: str) -> list[float]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from litemill.data import Splits, check_source, prepare_data
 from litemill.errors import InputError
 from litemill.spec import DataSpec
+from tests.data.made_sources import example, png, record
 
 COUNTS = {"train": 40, "test": 12}
 RNG = np.random.default_rng(3)
@@ -52,12 +53,20 @@ def source(kind: str, root: Path, **changes: Any) -> DataSpec:
         for key, value in arrays().items():
             np.save(root / "folder" / f"{key}.npy", value)
         section["uri"] = str(root / "folder")
+    elif kind == "tfrecord":
+        (root / "records").mkdir()
+        for split in COUNTS:
+            rows = zip(IMAGES[split], WEATHER[split], LABELS[split], strict=True)
+            content = [record(example(photo=png(i), weather=w.tolist(), label=int(y))) for i, w, y in rows]
+            (root / "records" / f"{split}.tfrecord").write_bytes(b"".join(content))
+        weather = {"x": "weather", "encoding": "values", "shape": [4]}
+        section |= {"uri": str(root / "records"), "options": {"inputs": {"image": {"x": "photo"}, "weather": weather}}}
     else:
         section["options"] = {"function": f"{__name__}:load"}
     return DataSpec.model_validate(section | changes)
 
 
-@pytest.mark.parametrize("kind", ["npz", "numpy", "python"])
+@pytest.mark.parametrize("kind", ["npz", "numpy", "python", "tfrecord"])
 def test_each_input_is_preprocessed_by_itself_and_rows_stay_together(kind: str, tmp_path: Path) -> None:
     spec = source(kind, tmp_path, limit={"train": 20, "calibration": 8}, output="scores")
     facts = check_source(spec)
@@ -145,6 +154,10 @@ def test_a_sample_is_refused_for_any_of_its_inputs(tmp_path: Path) -> None:
         (
             {"inputs": INPUTS, "kind": "csv", "options": {"label": "y"}},
             "data.kind csv gives one input; several come from npz",
+        ),
+        (
+            {"inputs": INPUTS, "kind": "tfrecord"},
+            "must say the feature of each input: image, weather",
         ),
         ({"inputs": INPUTS, "task": "reconstruction"}, "what would the target be"),
     ],

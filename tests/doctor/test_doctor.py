@@ -138,3 +138,8 @@ def test_the_task_writes_what_it_finds_and_never_fails_for_it(digits_model: Path
     absent = DataSpec(kind="npz", uri=str(tmp_path / "absent.npz"))
     write_diagnosis(model, absent, recipes, 3, tmp_path / "absent.md")
     assert f"- **error**: {tmp_path}/absent.npz: no such file" in (tmp_path / "absent.md").read_text()
+    x = np.random.default_rng(0).random((40, 8, 8, 1))
+    x[7, 2, 3] = np.inf
+    np.savez(tmp_path / "inf.npz", x_train=x, y_train=np.arange(40) % 10, x_test=x[:6], y_test=np.arange(6))
+    write_diagnosis(model, DataSpec(kind="npz", uri=str(tmp_path / "inf.npz")), recipes, 3, tmp_path / "inf.md")
+    assert "[x_train]: sample 7 has NaN or infinite values. Clean the data first" in (tmp_path / "inf.md").read_text()
