@@ -111,7 +111,7 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
                 sha256=model_digest,
                 allow_unsafe=spec.model.allow_unsafe,
                 dataset=dataset,
-            )
+            ).after(examined)  # what will not work is told before anything trains; the tasks share no data
             original, baseline = imported.outputs["model"], imported.outputs["baseline"]
             judged = add(
                 evaluate,

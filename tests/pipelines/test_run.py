@@ -104,6 +104,8 @@ def test_a_run_ends_with_a_winner_and_every_file_the_layout_names(first: Ran) ->
     assert first.code == 0, first.shown
     assert set(first.tasks) == HEAVY | JUDGING | ALWAYS | {"release"}
     assert all(first.tasks.values())
+    order = list(first.tasks)
+    assert order.index("doctor") < order.index("import-model"), "what will not work is told before anything trains"
     assert first.results["winner"] == "int8"
     assert first.results["variants"][0]["recipe"] == "int8"
     for name in ("results.json", "report.html", "summary.md"):
