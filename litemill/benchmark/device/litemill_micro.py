@@ -45,12 +45,16 @@ def run(interpreter: Any, inputs: Any, output: int = 0) -> Any:
 
 
 def fits(model: bytes, inputs: Any, arena: int) -> bool:
-    """Whether the model loads and runs in an arena of that size."""
-    try:
-        run(load(model, arena), inputs[:1])
-    except RuntimeError:
-        return False
-    return True
+    """Whether the model loads and runs in an arena of that size; tried in a child, because some sizes crash TFLM."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            run(load(model, arena), inputs[:1])
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def smallest_arena(model: bytes, inputs: Any) -> int:
