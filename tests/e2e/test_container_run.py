@@ -53,6 +53,8 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A suite that runs in the background of a shell inherits SIGINT ignored; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -101,7 +103,7 @@ def test_a_failing_task_is_a_failure_with_its_own_words(
     code, shown = run(workspace, "--runner", "container", "--out", "no", "--work", "w-failing", **nowhere)
 
     assert code == 1
-    assert "task start-run failed: MLflow at http://127.0.0.1:9: cannot start a run" in shown
+    assert "task start-run failed: MLflow at http://127.0.0.1:9: cannot start a run" in shown, shown
     assert not (workspace / "no").exists()
     assert ours(engine) == []
 
