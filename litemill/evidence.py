@@ -87,6 +87,7 @@ class ModelManifest(Evidence):
     status: Status = "ok"
     reason: str = ""
     origin: str
+    resolved: str = Field("", description="what an origin that may move, such as models:/name@alias, was then")
     origin_sha256: str
     sha256: str = Field("", description="of the SavedModel's graph and weights")
     data_sha256: str = Field("", description="of the train split a compressed model was trained on")

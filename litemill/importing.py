@@ -18,10 +18,10 @@ from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.layout import TFLITE, VARIANT
 from litemill.models.peek import check_fit
 from litemill.models.source import LoadedModel, load_source, outputs_of_keras
-from litemill.models.store import save_graph, save_model
+from litemill.models.store import save_graph, save_model, save_tflite
 from litemill.spec import BASELINE
 from litemill.steps import Step
-from litemill.storage import digest, fetch
+from litemill.storage import digest, fetch, resolve
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +37,35 @@ def import_model(
     """Import a trained model.
 
     Args:
-        uri: Path or `gs://` address of the model.
+        uri: Path or address of the model, as `litemill.storage` reads it.
         dataset: Dataset artifact: the model must take its samples.
         out: Folder of the Model artifact to write.
         baseline: Variants bundle to write, with the float32 conversion that every variant is compared with.
-        origin_sha256: Digest of the file at `uri` where it is known already.
+        origin_sha256: Digest of what is at `uri` where it is known already; it must be the same still.
         allow_unsafe: Load Lambda layers, which are Python code in the file.
 
     Raises:
         InputError: The model can't be used, doesn't fit the data, or its conversion gives other outputs.
     """
     data = Splits.open(dataset)
-    source = load_source(fetch(uri), allow_unsafe=allow_unsafe, output=data.manifest.output)
+    resolved = resolve(uri)
+    path = fetch(resolved, sha256=origin_sha256)
+    source = load_source(path, allow_unsafe=allow_unsafe, output=data.manifest.output)
     check_fit(source.facts, tuple(data.manifest.input_shape), "the data", data.manifest.inputs)
     x = np.asarray(data.test.x[:SAMPLES])
     reference = _reference(source, x, data.manifest, uri)
     source = _proved(source, reference, x)
     manifest = ModelManifest(
-        origin=uri, origin_sha256=origin_sha256 or digest(uri), notes=list(source.notes), output=source.judged
+        origin=uri,
+        resolved=resolved if resolved != uri else "",
+        origin_sha256=origin_sha256 or digest(resolved),
+        notes=list(source.notes),
+        output=source.judged,
     )
     with staged(out) as folder, staged(baseline) as bundle:
-        if source.keras is None:
+        if source.facts.format == "tflite":
+            manifest = save_tflite(source.export, manifest, folder)
+        elif source.keras is None:
             manifest = save_graph(source.export, manifest, folder)
         else:
             manifest = save_model(source.keras, manifest, folder)

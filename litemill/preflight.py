@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from litemill.compress.support import qat_obstacles
+from litemill.convert.support import tflite_obstacle
 from litemill.data import SourceFacts, check_source
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.models.peek import judged_position
@@ -40,9 +41,12 @@ def preflight(spec: RunSpec) -> SourceFacts:
 
 
 def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
-    """Warn of recipes that need a Keras model where the source is a SavedModel with nothing but a graph."""
+    """Warn of recipes that need a Keras model where the source is nothing but a graph."""
+    if model.format == "tflite":
+        found = {name: tflite_obstacle(steps) for name, steps in spec.recipes.items()}
+        return [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
     failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
-    if not failing or model.format != "saved_model" or model.class_name in ("Functional", "Sequential"):
+    if not failing or not model.only_graph:
         return []
     reason = "the SavedModel has no layers that could be rebuilt, so train-aware steps cannot work"
     return [f"{reason}: recipes {', '.join(failing)} will fail"]

@@ -32,7 +32,7 @@ BASELINE = "baseline"
 class ModelSpec(Section):
     """The trained float model to start from."""
 
-    uri: str = Field(description="path or gs:// address of a `.keras` or `.h5` file or of a SavedModel folder")
+    uri: str = Field(description="path, gs://, models:/ or runs:/ address of a .keras, .h5, .tflite file or SavedModel")
     allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
 
 

@@ -1,4 +1,4 @@
-"""One way to read and write objects: local paths and Google Cloud Storage (`gs://bucket/key`).
+"""One way to read and write objects: local paths, Google Cloud Storage (`gs://bucket/key`), and what MLflow keeps.
 
 Credentials come from the ordinary environment (`GOOGLE_APPLICATION_CREDENTIALS`, workload identity, gcloud's default);
 `STORAGE_EMULATOR_HOST` points the client at an emulator.
@@ -7,6 +7,7 @@ Credentials come from the ordinary environment (`GOOGLE_APPLICATION_CREDENTIALS`
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 import tempfile
@@ -19,7 +20,14 @@ from litemill.artifacts import sha256_of, staged
 from litemill.errors import InputError, LitemillError
 
 GS = "gs://"
+KEEPERS = {"models:/": "litemill.track.addresses", "runs:/": "litemill.track.addresses"}
+"""Modules that read (never write) addresses of another kind: `resolve(uri)` and `download(uri, into)`. Named and not
+imported: only `track` knows MLflow, and nothing that reads data or models may depend on it."""
 CHUNK_BYTES = 8 << 20
+NAMED_BY = 32
+"""Digits of a digest that name its folder in the cache."""
+FOLDER = "folder"
+"""What a folder from MLflow is called in the cache."""
 
 
 def is_remote(uri: str) -> bool:
@@ -27,41 +35,88 @@ def is_remote(uri: str) -> bool:
     return uri.startswith(GS)
 
 
-def fetch(uri: str, into: Path | None = None) -> Path:
+def resolve(uri: str) -> str:
+    """What an address that may move means now: an alias in a model registry as its version, all else unchanged.
+
+    Raises:
+        InputError: There is no such thing.
+    """
+    keeper = _keeper(uri)
+    return str(keeper.resolve(uri)) if keeper else uri
+
+
+def fetch(uri: str, into: Path | None = None, *, sha256: str = "") -> Path:
     """Make an object or folder available locally.
 
     Args:
-        uri: A local path, returned as it is, or `gs://bucket/key` of an object or of a prefix (a folder).
+        uri: A local path, returned as it is; `gs://bucket/key` of an object or of a prefix (a folder); or
+            `models:/…` or `runs:/…` in MLflow.
         into: Folder to download into; by default a cache keyed by the objects' digest, so nothing is fetched twice.
+        sha256: The digest that `digest` gave earlier, if it has to be the same still.
 
     Returns:
         The local path.
 
     Raises:
-        InputError: There is nothing at `uri`, or access is refused.
+        InputError: There is nothing at `uri`, access is refused, or it has another digest now.
     """
-    if not is_remote(uri):
+    keeper = _keeper(uri)
+    if keeper:
+        path, found = _fetch_kept(keeper, uri, into)
+    elif is_remote(uri):
+        blobs = _blobs(uri)
+        found = _digest(blobs)
+        path = _fetch_blobs(blobs, uri, into or _cache() / found[:NAMED_BY])
+    else:
         path = Path(uri)
         if not path.exists():
             raise InputError("no such file or folder", where=uri)
-        return path
-    blobs = _blobs(uri)
-    if into is None:
-        into = _cache() / _digest(blobs)[:32]
-    bucket, key = _split(uri)
-    local = into / PurePosixPath(key).name if key else into / bucket
-    if not local.exists():
-        _download(blobs, key, local, uri)
-    return local
+        found = sha256_of(path) if sha256 else ""
+    if sha256 and found != sha256:
+        raise InputError("was changed since the run began", where=uri, fix="Start the run again")
+    return path
 
 
 def digest(uri: str) -> str:
     """SHA-256 that changes when the content of `uri` does.
 
-    For a local path it is the digest of the content; for `gs://` of the objects' names, generations and checksums, so
-    that nothing has to be downloaded.
+    It is the digest of the content; for `gs://` of the objects' names, generations and checksums, so that nothing has
+    to be downloaded.
     """
-    return _digest(_blobs(uri)) if is_remote(uri) else sha256_of(fetch(uri))
+    if is_remote(uri):
+        return _digest(_blobs(uri))
+    keeper = _keeper(uri)
+    return _fetch_kept(keeper, uri, None)[1] if keeper else sha256_of(fetch(uri))
+
+
+def _keeper(uri: str) -> Any | None:
+    """The module that reads an address of this kind; None where storage does by itself."""
+    name = next((module for prefix, module in KEEPERS.items() if uri.startswith(prefix)), "")
+    return importlib.import_module(name) if name else None
+
+
+def _fetch_kept(keeper: Any, uri: str, into: Path | None) -> tuple[Path, str]:
+    """Download what a keeper has, which tells no digest beforehand; the path and the digest of the content."""
+    place = into or _cache()
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch.", dir=place) as work:
+        got = Path(keeper.download(uri, Path(work) / "got"))
+        # A folder's own name is the keeper's affair: content alone decides where it goes.
+        name = got.name if got.is_file() else FOLDER
+        found = sha256_of(got)
+        local = (into or place / found[:NAMED_BY]) / name
+        local.parent.mkdir(parents=True, exist_ok=True)
+        if not local.exists():
+            got.replace(local)
+    return local, found
+
+
+def _fetch_blobs(blobs: list[Any], uri: str, into: Path) -> Path:
+    bucket, key = _split(uri)
+    local = into / PurePosixPath(key).name if key else into / bucket
+    if not local.exists():
+        _download(blobs, key, local, uri)
+    return local
 
 
 def publish(folder: Path, uri: str, name: str) -> str:
@@ -81,6 +136,8 @@ def publish(folder: Path, uri: str, name: str) -> str:
     files = sorted(item for item in folder.rglob("*") if item.is_file())
     if not files:
         raise InputError("nothing to publish: the folder has no file", where=str(folder))
+    if _keeper(uri):
+        raise InputError("is no place to publish to", where=uri, fix="Give a folder or a gs:// prefix")
     place = f"{uri.rstrip('/')}/{name}"
     if not is_remote(uri):
         with staged(Path(place)) as work:

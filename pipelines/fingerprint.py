@@ -25,6 +25,7 @@ LIBRARY = Path(litemill.__file__).parent
 VERSIONED = (
     "ai-edge-litert",
     "ethos-u-vela",
+    "litert-quantizer",
     "numpy",
     "scikit-learn",
     "tensorflow",

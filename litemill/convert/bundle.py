@@ -29,7 +29,7 @@ TIME_LIMIT = 900.0
 FINDINGS = ".findings.json"
 STATIC = ".static"
 """Where the worker keeps the copy of the SavedModel that has batch 1."""
-TOOLS = ("litemill", "tensorflow", "tf-keras", "ai-edge-litert", "numpy")
+TOOLS = ("litemill", "tensorflow", "tf-keras", "ai-edge-litert", "litert-quantizer", "numpy")
 
 
 def convert_bundle(
@@ -50,7 +50,7 @@ def convert_bundle(
     becomes a failed entry with its reason.
 
     Args:
-        model: A Model artifact: `model.json` and `saved_model/`.
+        model: A Model artifact: `model.json`, and `saved_model/` or `model.tflite`.
         recipes: Steps by recipe name, as `Step` or its plain data; all are recorded, the last is converted.
         out: The bundle to write: `<recipe>/model.tflite` and `<recipe>/variant.json`.
         dataset: A Dataset artifact; its calibration split is read where a scheme needs it, and samples of its test
@@ -142,8 +142,8 @@ def _convert_all(
     time_limit: float,
 ) -> None:
     """Convert in the worker, then fill in each manifest with what stands in its file, or with why there is none."""
-    if not (model / SAVED_MODEL).is_dir():
-        raise InputError("has no SavedModel", where=str(model / SAVED_MODEL))
+    if not (model / SAVED_MODEL).is_dir() and not (model / TFLITE).is_file():
+        raise InputError(f"has neither {SAVED_MODEL}/ nor {TFLITE}", where=str(model))
     jobs = [_job(name, steps[-1], model, source, manifests[name], dataset, work) for name, steps in recipes.items()]
     for job in jobs:
         Path(job["out"]).parent.mkdir()
@@ -175,6 +175,7 @@ def _job(
         "scheme": step.name,
         "options": step.options,
         "saved_model": str((model / SAVED_MODEL).resolve()),
+        "tflite": str((model / TFLITE).resolve()) if (model / TFLITE).is_file() else "",
         "static_model": str(work / STATIC),
         "inputs": {info.name if len(source.inputs) > 1 else "": info.shape for info in source.inputs},
         "output": manifest.output,

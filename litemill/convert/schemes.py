@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.convert.batch import SIGNATURE
+from litemill.convert.findings import Conversion, Converted
+from litemill.convert.from_tflite import quantize_weights
 from litemill.errors import StepFailed
-from litemill.evidence import LayerSensitivity
-from litemill.flatbuffer.graph import report
-from litemill.flatbuffer.reader import parse_model
 from litemill.inputs import named
 from litemill.models.backend import tensorflow
 from litemill.steps import Int8Options, Int16x8Options, MixedInt8Options, Options
@@ -26,18 +25,6 @@ tf = tensorflow()
 Samples = NDArray[np.float32]
 Configure = Callable[[Any, Any, Samples], None]
 """Set up a `tf.lite.TFLiteConverter` from the scheme's options and the calibration samples."""
-
-
-class Converted(NamedTuple):
-    """What a conversion gives."""
-
-    data: bytes
-    sensitivity: list[LayerSensitivity]
-    """What was measured for each layer; empty where nothing was."""
-
-
-Conversion = Callable[[Path, Any, Samples], Converted]
-"""Convert a SavedModel with the scheme's options and the calibration samples."""
 
 
 def float32(converter: Any, options: Options, samples: Samples) -> None:
@@ -110,14 +97,8 @@ def weights_only(bits: int, saved_model: Path, options: Options, samples: Sample
     Raises:
         StepFailed: No op of the model can have such weights.
     """
-    from litert_quantizer import quantizer, recipe
-
     source = configured(float32, saved_model, options, samples).convert()
-    wanted = {8: recipe.weight_only_wi8_afp32, 4: recipe.weight_only_wi4_afp32}[bits]()
-    data = bytes(quantizer.Quantizer(source, wanted).quantize(enable_progress_report=False).quantized_model)
-    if not any(weight.dtype == f"int{bits}" for weight in report(parse_model(data, where="quantized")).weights):
-        raise StepFailed(f"no op of this model can have int{bits} weights")
-    return Converted(data, [])
+    return Converted(quantize_weights(source, bits), [])
 
 
 CONVERSIONS: dict[str, Conversion] = {

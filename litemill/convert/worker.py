@@ -1,9 +1,10 @@
-"""The process that imports TensorFlow: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
+"""The process that converts: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
 (the split's `x.npy`, or empty), `test` (that of the samples to compare outputs on, or none) with the data's `task`,
 `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this process can
-find out).
+find out). A job whose source is a `.tflite` has that as `tflite` in place of the SavedModels, and then TensorFlow is
+not imported.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ import numpy as np
 from litemill.artifacts import write_manifest
 from litemill.convert.batch import SIGNATURE, free_reshapes
 from litemill.convert.checks import check_inputs, check_outputs, check_variant
-from litemill.convert.findings import Findings
+from litemill.convert.findings import Conversion, Converted, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
+from litemill.convert.support import tflite_obstacle
 from litemill.errors import StepFailed
 from litemill.evaluate.runner import Runner
 from litemill.evidence import VariantParity
@@ -46,35 +49,57 @@ def convert(job: Job) -> None:
     if step.name in CALIBRATED:
         samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
         check_inputs(samples, job["inputs"], where=job["calibration"])
-    static, out = Path(job["static_model"]), Path(job["out"])
-    _seed(job["seed"])
-    from litemill.convert.schemes import CONVERSIONS
-
-    if not static.exists():
-        _fix_batch(Path(job["saved_model"]), static)
-    found = CONVERSIONS[step.name](static, step.parsed(), samples)
+    out = Path(job["out"])
+    np.random.seed(job["seed"])
+    source, conversions, ops_before = _opened(job, step)
+    found = conversions[step.name](source, step.parsed(), samples)
     out.write_bytes(found.data)
     if not _follows_batch(out):
         _free_batch(out, job["name"])
     check_variant(out, step, samples if len(samples) else None)
     if len(samples):
-        _check_response(out, np.asarray(samples[:CHECKED_SAMPLES]), static, job["name"], job["output"])
+        x = np.asarray(samples[:CHECKED_SAMPLES])
+        _check_response(out, x, partial(conversions["float32"], source, None, x), job["name"], job["output"])
     write_manifest(
         Path(job["findings"]),
         Findings(
             sensitivity=found.sensitivity,
-            ops_before=_frozen_ops(static),
+            ops_before=ops_before(),
             xnnpack=ask_xnnpack(out),
             parity=_parity(job, out),
         ),
     )
 
 
+def _opened(job: Job, step: Step) -> tuple[Path, Mapping[str, Conversion], Callable[[], dict[str, int]]]:
+    """The source in the form that is converted, how each scheme is made of it, and what counts its ops.
+
+    Raises:
+        StepFailed: A `.tflite` cannot be the source of that scheme.
+    """
+    if job.get("tflite"):
+        from litemill.convert import from_tflite
+
+        if obstacle := tflite_obstacle([step]):
+            raise StepFailed(obstacle)
+        return Path(job["tflite"]), from_tflite.CONVERSIONS, dict
+    tensorflow().random.set_seed(job["seed"])
+    from litemill.convert import schemes
+
+    static = Path(job["static_model"])
+    if not static.exists():
+        _fix_batch(Path(job["saved_model"]), static)
+    return static, schemes.CONVERSIONS, partial(_frozen_ops, static)
+
+
 def _parity(job: Job, out: Path) -> list[VariantParity]:
     """How far the variant's outputs are from the model's; nothing without samples."""
     if not job.get("test"):
         return []
-    references = _references(job["saved_model"], job["static_model"], job["test"], job["task"], job["output"])
+    if job.get("tflite"):
+        references = _references_of_tflite(job["tflite"], job["test"], job["task"])
+    else:
+        references = _references(job["saved_model"], job["static_model"], job["test"], job["task"], job["output"])
     return measure_parity(out, job["scheme"], references)
 
 
@@ -89,6 +114,13 @@ def _references(saved_model: str, static_model: str, test: str, task: str, outpu
     return References(x, task, keras_outputs(Path(saved_model), x, output), float32, output)
 
 
+@lru_cache(maxsize=1)
+def _references_of_tflite(tflite: str, test: str, task: str) -> References:
+    """As `_references`, of a source that is the float conversion itself: there is no Keras model."""
+    x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), Path(tflite))
+    return References(x, task, None, Path(tflite))
+
+
 def _frozen_ops(saved_model: Path) -> dict[str, int]:
     """Ops by type of the frozen graph, without constants, placeholders and identities: what fusion starts from."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -97,11 +129,6 @@ def _frozen_ops(saved_model: Path) -> dict[str, int]:
     frozen = convert_variables_to_constants_v2(model.signatures[SIGNATURE])
     counts = Counter(node.op for node in frozen.graph.as_graph_def().node if node.op not in BOOKKEEPING)
     return dict(counts.most_common())
-
-
-def _seed(seed: int) -> None:
-    np.random.seed(seed)
-    tensorflow().random.set_seed(seed)
 
 
 def _fix_batch(saved_model: Path, out: Path) -> None:
@@ -124,16 +151,14 @@ def _fix_batch(saved_model: Path, out: Path) -> None:
     tf.saved_model.save(holder, str(out), signatures={SIGNATURE: fixed})
 
 
-def _check_response(path: Path, x: Any, static: Path, name: str, output: str) -> None:
+def _check_response(path: Path, x: Any, convert_float: Callable[[], Converted], name: str, output: str) -> None:
     """Refuse a quantized model whose outputs have stopped following the input, where the float model's do."""
-    from litemill.convert.schemes import CONVERSIONS
-
     runner = Runner(path, output=output)
     outputs = runner.run(x)
     if np.ptp(outputs, axis=0).any():
         return
     reference = path.with_name(".float32.tflite")
-    reference.write_bytes(CONVERSIONS["float32"](static, None, x).data)
+    reference.write_bytes(convert_float().data)
     expected = Runner(reference, output=output).run(x)
     reference.unlink()
     check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=name)

@@ -40,11 +40,10 @@ def diagnose(spec: RunSpec) -> Diagnosis:
         findings += examine_scaling(data, section, source.predict)
     if source.keras is not None:
         findings += examine_preprocessing_layers(source.keras)
-    reason = "; ".join(source.notes)
     return Diagnosis(
         findings=findings,
         layers=examine_layers(source.keras) if source.keras is not None else [],
-        recipes=examine_recipes(source.keras, reason, spec),
+        recipes=examine_recipes(source, spec),
     )
 
 

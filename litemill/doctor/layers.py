@@ -7,8 +7,10 @@ from typing import Any
 
 from litemill.compress.layers import choose_layers
 from litemill.compress.qat import quantize
+from litemill.convert.support import tflite_obstacle
 from litemill.doctor.findings import Finding, LayerDiagnosis
 from litemill.errors import StepFailed
+from litemill.models.source import LoadedModel
 from litemill.spec import RunSpec
 from litemill.steps import ClusterOptions, LayerOptions, PruneOptions, QatOptions, Step
 
@@ -52,24 +54,18 @@ def examine_preprocessing_layers(model: Any) -> list[Finding]:
     return found
 
 
-def examine_recipes(model: Any | None, reason: str, spec: RunSpec) -> dict[str, str]:
-    """Why each recipe will fail; empty where nothing speaks against it.
-
-    Args:
-        model: The tf_keras model, or None where there is only a graph.
-        reason: Why there is only a graph.
-        spec: The run.
-    """
+def examine_recipes(source: LoadedModel, spec: RunSpec) -> dict[str, str]:
+    """Why each recipe will fail; empty where nothing speaks against it."""
     known: dict[str, str] = {}
     recipes = {}
     for name, steps in spec.recipes.items():
-        told = ""
+        told = tflite_obstacle(steps) if source.facts.format == "tflite" else ""
         for step in steps:
             if step.is_scheme or told:
                 continue
             key = step.model_dump_json()
             if key not in known:
-                known[key] = _why_not(model, reason, step)
+                known[key] = _why_not(source.keras, "; ".join(source.notes), step)
             told = known[key]
         recipes[name] = told
     return recipes

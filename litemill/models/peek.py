@@ -10,15 +10,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from litemill.errors import InputError
+from litemill.models.locate import model_inside
 from litemill.models.saved_model import GRAPH, input_shapes, keras_config
 from litemill.steps import nearest
 
-Format = Literal["h5", "keras2", "keras3", "saved_model"]
+Format = Literal["h5", "keras2", "keras3", "saved_model", "tflite"]
 Shape = tuple[int | None, ...]
 
 CONFIG, METADATA = "config.json", "metadata.json"
 NO_INPUTS: Mapping[str, Any] = {}
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+TFLITE_MAGIC = b"TFL3"
+"""Behind the first four bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class ModelFacts:
 
     Attributes:
         path: The file.
-        format: `h5` (Keras 2), `keras2` or `keras3` (`.keras` zip archives), or `saved_model` (a folder).
-        class_name: `Functional`, `Sequential` or the name of a subclass; empty for a SavedModel without Keras metadata.
+        format: `h5` (Keras 2), `keras2` or `keras3` (`.keras` zip archives), `saved_model` (a folder), or `tflite`.
+        class_name: `Functional`, `Sequential` or the name of a subclass; empty where there is only a graph.
         inputs: Shape of one sample for each input, None where a dimension is free; empty where the file doesn't say.
         input_names: Their names, in the same order; none where the file doesn't say.
         layers: All layers, nested ones included.
@@ -67,16 +70,27 @@ class ModelFacts:
             layers = [layers]
         return tuple(str(layer[0]) for layer in layers or ())
 
+    @property
+    def only_graph(self) -> str:
+        """Why there are no layers that could be rebuilt and trained, as far as the file tells; else empty."""
+        if self.format == "tflite":
+            return "a .tflite has no layers that could be trained"
+        if self.format == "saved_model" and self.class_name not in ("Functional", "Sequential"):
+            what = f"subclass {self.class_name}" if self.class_name else "SavedModel without Keras metadata"
+            return f"a {what} has no layers that could be rebuilt"
+        return ""
+
 
 def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
     """Read what a model says about itself.
 
     Args:
-        path: A `.keras` or `.h5` file, or a SavedModel folder.
+        path: A `.keras`, `.h5` or float `.tflite` file, a SavedModel folder, or a folder that holds one of these.
         allow_unsafe: Accept layers that hold Python code.
 
     Raises:
-        InputError: No such file, not a model, truncated, or unsafe (a Lambda layer, a path that leads outside).
+        InputError: No such file, not a model, truncated, quantized already, or unsafe (a Lambda layer, a path that
+            leads outside).
     """
     path = Path(path)
     if path.is_dir():
@@ -85,13 +99,15 @@ def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
         raise InputError("no such file or folder", where=str(path))
     with path.open("rb") as stream:
         magic = stream.read(8)
+    if magic[4:] == TFLITE_MAGIC:
+        return _peek_tflite(path)
     if magic == HDF5_MAGIC:
         found: tuple[Format, dict[str, Any]] = ("h5", _h5_config(path))
     elif magic[:2] == b"PK":
         found = _zip_config(path)
     else:
-        fix = "Give a .keras or .h5 file that Keras saved"
-        raise InputError("is neither a .keras archive nor an HDF5 file", where=str(path), fix=fix)
+        fix = "Give a .keras or .h5 file that Keras saved, or a .tflite"
+        raise InputError("is neither a .keras archive nor an HDF5 file nor a .tflite", where=str(path), fix=fix)
     kind, config = found
     if "class_name" not in config or not isinstance(config.get("config"), dict | list):
         raise InputError("its model configuration is not one that Keras writes", where=str(path))
@@ -167,7 +183,7 @@ def judged_position(names: Sequence[str], output: str, path: Path) -> int:
 
 def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:
     if not (path / GRAPH).is_file():
-        raise InputError(f"is a folder without {GRAPH}: no SavedModel", where=str(path))
+        return peek(model_inside(path), allow_unsafe=allow_unsafe)
     config = keras_config(path)
     if not allow_unsafe:
         _refuse_unsafe(config, path)
@@ -175,6 +191,13 @@ def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:
     inputs = tuple(tuple(shape[1:]) for shape in found.values())
     layers = tuple(_layers(config))
     return ModelFacts(path, "saved_model", str(config.get("class_name", "")), inputs, layers, config, tuple(found))
+
+
+def _peek_tflite(path: Path) -> ModelFacts:
+    from litemill.models.tflite import read_float
+
+    inputs = tuple(tuple(None if size < 0 else size for size in info.shape[1:]) for info in read_float(path).inputs)
+    return ModelFacts(path, "tflite", "", inputs, (), {})
 
 
 def _h5_config(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import load_keras3, translate
 from litemill.models.peek import ModelFacts, judged_position, peek
 from litemill.models.saved_model import signature_of
+from litemill.models.tflite import outputs_of
 from litemill.models.twins import Untranslatable
 
 Array = NDArray[np.float32]
@@ -32,7 +34,7 @@ class LoadedModel:
         keras: The tf_keras model; None where there is none, and only post-training recipes can work.
         predict: The source's own judged output, by the framework that saved it; `[samples, …]` in (of several inputs a
             structured array, see `litemill.inputs`) and out.
-        export: Writes the source as a SavedModel folder.
+        export: Writes the source as a SavedModel folder, or as the `.tflite` that it is.
         notes: What was rewritten, or why there is no Keras 2 model.
         judged: Position of the output that is judged.
     """
@@ -59,9 +61,11 @@ def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> 
     facts = peek(path, allow_unsafe=allow_unsafe)
     if facts.format == "keras3":
         return _from_keras3(facts, allow_unsafe, output)
+    if facts.format == "tflite":
+        return _from_tflite(facts)
     if facts.format == "saved_model":
         return _from_saved_model(facts, output)
-    model = _load_keras2(path, allow_unsafe)
+    model = _load_keras2(facts.path, allow_unsafe)
     return _with_keras(facts, model, output)
 
 
@@ -100,18 +104,23 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
     return LoadedModel(facts, model, partial(outputs_of_keras, source, judged=judged), export, notes, judged)
 
 
+def _from_tflite(facts: ModelFacts) -> LoadedModel:
+    def export(path: Path) -> None:
+        shutil.copyfile(facts.path, path)
+
+    return LoadedModel(facts, None, partial(outputs_of, facts.path), export, (facts.only_graph,))
+
+
 def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
     """A SavedModel: the Keras model in it if it can be rebuilt from its configuration, else its signature."""
-    if facts.class_name in ("Functional", "Sequential"):
+    reason = facts.only_graph
+    if not reason:
         try:
             model = tf_keras().models.load_model(str(facts.path), compile=False)
             tf_keras().models.model_from_json(model.to_json())
             return _with_keras(facts, model, output)
         except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError) as error:
             reason = f"its Keras model cannot be rebuilt: {_first_line(error)}"
-    else:
-        what = f"subclass {facts.class_name}" if facts.class_name else "SavedModel without Keras metadata"
-        reason = f"a {what} has no layers that could be rebuilt"
     tf = tensorflow()
     name, _ = signature_of(facts.path)
     try:

@@ -1,4 +1,4 @@
-"""The Model artifact: a folder with the Keras model for the next step and a SavedModel for the converter."""
+"""The Model artifact: the Keras model for the next step and a SavedModel for the converter, or a `.tflite` alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 from litemill.artifacts import read_manifest, staged, write_manifest
 from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest, TensorInfo
-from litemill.layout import KERAS_MODEL, MODEL, SAVED_MODEL
+from litemill.flatbuffer import canonical_digest, read_graph
+from litemill.layout import KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE
 from litemill.models.backend import tensorflow, tf_keras
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -92,6 +93,37 @@ def save_graph(export: Callable[[Path], None], manifest: ModelManifest, out: Pat
         )
         write_manifest(work / MODEL, manifest)
     return manifest
+
+
+def save_tflite(export: Callable[[Path], None], manifest: ModelManifest, out: Path) -> ModelManifest:
+    """Write a Model artifact that is a float `.tflite`: post-training recipes work on it without TensorFlow.
+
+    Args:
+        export: Writes the file to the path it is given.
+        manifest: What is known of it, `notes` saying why there is no Keras model.
+        out: Folder to write: `model.tflite`, `model.json`.
+
+    Returns:
+        The manifest as written.
+    """
+    with staged(out) as work:
+        export(work / TFLITE)
+        graph = read_graph(work / TFLITE)
+        manifest = manifest.model_copy(
+            update={
+                "trainable": False,
+                "inputs": [_free_batch(info) for info in graph.inputs],
+                "outputs": [_free_batch(info) for info in graph.outputs],
+                "parameters": sum(int(np.prod(weight.shape)) for weight in graph.weights),
+                "sha256": canonical_digest((work / TFLITE).read_bytes()),
+            }
+        )
+        write_manifest(work / MODEL, manifest)
+    return manifest
+
+
+def _free_batch(info: TensorInfo) -> TensorInfo:
+    return info.model_copy(update={"shape": [-1, *info.shape[1:]]})
 
 
 def digest_of(model: Any) -> str:
