@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 
 SAMPLES = 128
 """Test samples that the baseline is verified on."""
-TOLERANCE = 1e-3
-"""Largest difference allowed, in standard deviations of the source's outputs; float32 rounding gives about 1e-5."""
+TOLERANCE, WORST = 3e-4, 1e-2
+"""Root mean square and largest difference allowed, in standard deviations of the source's outputs.
+
+A wrong operation moves most outputs, and float32 rounding about 1e-5; but where a steep softmax stands between two
+classes, rounding alone moves a single output by 1e-3 (MobileNetV2), which says nothing against a model.
+"""
 
 
 def import_model(
@@ -73,12 +77,13 @@ def import_model(
         variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
         if variant.status == "failed":
             raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)
-        error = relative_error(reference, Runner(bundle / BASELINE / TFLITE, output=variant.output).run(x))
-        if error > TOLERANCE:
-            what = f"its float32 conversion differs from the source by {error:.2g} of the outputs' spread"
+        outputs = Runner(bundle / BASELINE / TFLITE, output=variant.output).run(x)
+        if difference := computes_otherwise(reference, outputs):
+            what = f"its float32 conversion differs from the source by {difference}"
             raise InputError(what, where=uri, fix="Report it with the model: the converter got an operation wrong")
     for note in manifest.notes:
         log.warning("%s: %s", uri, note)
+    error = relative_error(reference, outputs)
     log.info("imported %s: %d parameters, conversion exact to %.1e of the spread", uri, manifest.parameters, error)
     return manifest
 
@@ -94,6 +99,18 @@ def relative_error(reference: NDArray[np.floating], outputs: NDArray[np.floating
     if spread == 0:
         return 0.0 if difference == 0 else float("inf")
     return difference / spread
+
+
+def computes_otherwise(reference: NDArray[np.floating], outputs: NDArray[np.floating]) -> str:
+    """By how much outputs differ from the reference, if it is more than float32 rounding explains; else empty."""
+    worst = relative_error(reference, outputs)
+    if not np.isfinite(worst):
+        return "an infinite part of the outputs' spread"
+    spread = float(np.std(reference)) or 1.0
+    mean = float(np.sqrt(np.mean(np.square(np.asarray(reference, np.float64) - outputs)))) / spread
+    if mean <= TOLERANCE and worst <= WORST:
+        return ""
+    return f"{mean:.2g} of the outputs' spread, {worst:.2g} at worst"
 
 
 def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifest, uri: str) -> NDArray[np.float32]:
@@ -120,8 +137,8 @@ def _proved(source: LoadedModel, reference: NDArray[np.float32], x: NDArray[np.f
     """Keep a translated model only if it computes what its source does; else go on with the source's graph."""
     if source.keras is None or source.facts.format != "keras3":
         return source
-    error = relative_error(reference, outputs_of_keras(source.keras, x, source.judged))
-    if error <= TOLERANCE:
+    difference = computes_otherwise(reference, outputs_of_keras(source.keras, x, source.judged))
+    if not difference:
         return source
-    reason = f"its translation from Keras 3 differs by {error:.2g} of the outputs' spread"
+    reason = f"its translation from Keras 3 differs by {difference}"
     return replace(source, keras=None, notes=(reason,))

@@ -12,7 +12,7 @@ from litemill.data import Splits
 from litemill.errors import InputError
 from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
-from litemill.importing import import_model, relative_error
+from litemill.importing import computes_otherwise, import_model, relative_error
 from litemill.models import load_model
 from litemill.models.backend import tf_keras
 
@@ -71,3 +71,16 @@ def test_an_error_is_judged_by_the_spread_of_the_outputs() -> None:
     assert relative_error(np.ones((2, 2)), np.ones((2, 2))) == 0
     assert relative_error(np.ones((2, 2)), np.zeros((2, 2))) == np.inf
     assert relative_error(small, np.full((2, 2), np.nan)) == np.inf
+
+
+def test_rounding_at_a_steep_place_is_told_from_a_wrong_operation() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(128, 10))
+    assert computes_otherwise(reference, reference + 1e-5 * rng.normal(size=(128, 10))) == ""
+    one = reference.copy()
+    one[3, 4] += 5e-3
+    assert computes_otherwise(reference, one) == "", "one output between two classes"
+    one[3, 4] += 2e-2
+    assert "0.025 at worst" in computes_otherwise(reference, one)
+    assert computes_otherwise(reference, reference + 1e-3), "a small difference in every output is a wrong operation"
+    assert computes_otherwise(reference, np.full((128, 10), np.nan)) == "an infinite part of the outputs' spread"
