@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from litemill import __version__, console
-from litemill.commands import benchmark, check, doctor, inspect, slim, steps
+from litemill.commands import benchmark, calibrate, check, doctor, inspect, slim, steps
 
 app = typer.Typer(
     name="litemill",
@@ -30,7 +30,7 @@ def _root(
     pass
 
 
-for command in (check, doctor, steps, benchmark, inspect, slim):
+for command in (check, doctor, calibrate, steps, benchmark, inspect, slim):
     command.register(app)
 
 

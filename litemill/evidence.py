@@ -188,6 +188,26 @@ class VariantParity(BaseModel):
     mean_error: float = Field(description="mean absolute difference relative to the same")
 
 
+class CalibrationReport(BaseModel):
+    """The samples that set a variant's ranges beside the training data, and how well the outcome follows float32."""
+
+    samples: int
+    value_range: tuple[float, float] = Field(description="smallest and largest value of the calibration samples")
+    train_range: tuple[float, float] | None = Field(None, description="the same of the training samples looked at")
+    clipped: float | None = Field(
+        None,
+        description="mean square of what training values exceed the calibrated range by, over their variance",
+    )
+    distance: dict[str, float] = Field(
+        default_factory=dict, description="Kolmogorov-Smirnov distance to the training samples, by property of a sample"
+    )
+    checked_samples: int = Field(0, description="training samples on which the variant was compared with float32")
+    agreement: float | None = Field(None, description="fraction of them with the prediction of float32")
+    kappa: Estimate | None = Field(None, description="Cohen's kappa of the two: agreement beyond chance; 1 is all")
+    sqnr_db: float | None = Field(None, description="power of the float outputs over that of their change, in dB")
+    warnings: list[str] = Field(default_factory=list)
+
+
 class SlimReport(BaseModel):
     """What the lossless last step did to a `.tflite`, and the proof that it changed nothing else."""
 
@@ -230,6 +250,7 @@ class VariantManifest(Evidence):
         default_factory=list, description="outputs against the Keras model and float32, by kernel set"
     )
     sensitivity: list[LayerSensitivity] = Field(default_factory=list, description="worst layer first")
+    calibration: CalibrationReport | None = Field(None, description="of the schemes that calibrate")
     seconds: float = 0.0
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from litemill.compress.support import qat_obstacles
 from litemill.convert.support import tflite_obstacle
 from litemill.data import SourceFacts, check_source
+from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.models.peek import judged_position
 from litemill.preparing import fitted
 from litemill.spec import RunSpec
+from litemill.steps import CALIBRATED
 from litemill.storage import fetch
 from litemill.targets import ON_DEVICE
 
@@ -34,6 +36,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     found = [
         *_cannot_train(spec, model),
         *_cannot_quantize(spec, model),
+        *_cannot_calibrate(spec, data),
         *_other_kernels(spec),
         *_missing_programs(spec),
     ]
@@ -60,6 +63,16 @@ def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:
             what = f"recipe {name} will fail: quantization-aware training cannot take layer {', '.join(obstacles)}"
             warnings.append(f"{what}; `qat: {{unsupported: float}}` keeps unsupported layers float")
     return warnings
+
+
+def _cannot_calibrate(spec: RunSpec, data: SourceFacts) -> list[str]:
+    """Warn of recipes that will be refused for want of calibration samples."""
+    count = data.samples["calibration"]
+    failing = [name for name, steps in spec.recipes.items() if steps[-1].name in CALIBRATED]
+    if not failing or count >= FEWEST_CALIBRATION_SAMPLES:
+        return []
+    what = f"{count} calibration samples, {FEWEST_CALIBRATION_SAMPLES} are the least: recipes {', '.join(failing)}"
+    return [f"{what} will fail; raise data.limit.calibration or give more"]
 
 
 def _other_kernels(spec: RunSpec) -> list[str]:

@@ -69,6 +69,7 @@ def convert_here(model: Path, scheme: str, input_shape: list[int], out: Path) ->
     """Convert by a scheme without calibration in this process, not slimmed: no second start of TensorFlow."""
     job = {"name": scheme, "scheme": scheme, "options": {}, "inputs": {"": input_shape}, "output": ""}
     job |= {"seed": 0, "calibration": ""}
+    job |= {"train": "", "task": "", "fewest": 1}
     paths = {"saved_model": model / SAVED_MODEL, "static_model": model / "static", "out": out}
     paths["findings"] = out.with_suffix(".json")
     worker.convert({**job, **{name: str(path) for name, path in paths.items()}})

@@ -97,6 +97,7 @@ def tflite(name: str, scheme: str) -> Path:
     out = path.parent / f"{scheme}.tflite"
     job = {"name": name, "scheme": scheme, "options": {}, "saved_model": str(path), "inputs": {"": shape}}
     job |= {"output": "", "seed": 0}
+    job |= {"train": "", "task": "", "fewest": 1}
     files = {
         "static_model": path.parent / "static",
         "calibration": calibration,

@@ -12,6 +12,7 @@ from typing import Any
 from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
 from litemill.convert.findings import Findings
 from litemill.convert.proof import prove
+from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files
@@ -39,6 +40,7 @@ def convert_bundle(
     *,
     dataset: Path | None = None,
     bundle: Path | None = None,
+    subsets: Mapping[str, Path] | None = None,
     seed: int = 0,
     slim: bool = True,
     keep: Sequence[str] = DEFAULT_KEEP,
@@ -56,6 +58,8 @@ def convert_bundle(
         dataset: A Dataset artifact; its calibration split is read where a scheme needs it, and samples of its test
             split to tell how far a variant's outputs are from the model's.
         bundle: A bundle to start from: its entries are copied first.
+        subsets: Calibration samples by recipe (`.npy`) instead of the split, as many as there are; what comes of them
+            is not compared with the training data.
         seed: Recorded, and given to TensorFlow and numpy.
         slim: Whether to slim each variant, which changes no output bit (see litemill.flatbuffer.slim).
         keep: What slimming keeps of names, signatures and metadata.
@@ -79,7 +83,8 @@ def convert_bundle(
             shutil.copytree(bundle, work, dirs_exist_ok=True)
         manifests = {name: _start(name, steps, source, data, seed) for name, steps in parsed.items()}
         if source.status == "ok":
-            _convert_all(model, source, parsed, manifests, dataset, work, time_limit)
+            samples = {name: _samples(dataset, steps[-1], (subsets or {}).get(name)) for name, steps in parsed.items()}
+            _convert_all(model, source, parsed, manifests, samples, work, time_limit)
             if slim:
                 several = max(len(source.inputs), len(source.outputs)) > 1
                 _slim_all(manifests, dataset, [*keep, *(["signatures"] * several)], work)
@@ -137,14 +142,16 @@ def _convert_all(
     source: ModelManifest,
     recipes: dict[str, list[Step]],
     manifests: dict[str, VariantManifest],
-    dataset: Path | None,
+    samples: dict[str, Job],
     work: Path,
     time_limit: float,
 ) -> None:
     """Convert in the worker, then fill in each manifest with what stands in its file, or with why there is none."""
     if not (model / SAVED_MODEL).is_dir() and not (model / TFLITE).is_file():
         raise InputError(f"has neither {SAVED_MODEL}/ nor {TFLITE}", where=str(model))
-    jobs = [_job(name, steps[-1], model, source, manifests[name], dataset, work) for name, steps in recipes.items()]
+    jobs = [
+        _job(name, steps[-1], model, source, manifests[name], work) | samples[name] for name, steps in recipes.items()
+    ]
     for job in jobs:
         Path(job["out"]).parent.mkdir()
     outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
@@ -160,17 +167,9 @@ def worker_module() -> str:
     return worker.__name__
 
 
-def _job(
-    name: str,
-    step: Step,
-    model: Path,
-    source: ModelManifest,
-    manifest: VariantManifest,
-    dataset: Path | None,
-    work: Path,
-) -> Job:
-    calibrated = dataset is not None and manifest.scheme in CALIBRATED
-    job: dict[str, Any] = {
+def _job(name: str, step: Step, model: Path, source: ModelManifest, manifest: VariantManifest, work: Path) -> Job:
+    """What the worker is told of a recipe, but for its samples."""
+    return {
         "name": name,
         "scheme": step.name,
         "options": step.options,
@@ -179,13 +178,24 @@ def _job(
         "static_model": str(work / STATIC),
         "inputs": {info.name if len(source.inputs) > 1 else "": info.shape for info in source.inputs},
         "output": manifest.output,
-        "calibration": str((dataset / "calibration" / X).resolve()) if dataset and calibrated else "",
-        "test": str((dataset / "test" / X).resolve()) if dataset else "",
-        "task": read_manifest(dataset / DATASET, DatasetManifest).task if dataset else "",
         "seed": manifest.seed,
         "out": str(work / name / TFLITE),
         "findings": str(work / name / FINDINGS),
     }
+
+
+def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> Job:
+    """What the worker is told of the samples that calibrate a recipe and of those it is compared on."""
+    job: Job = {"calibration": "", "train": "", "test": "", "task": "", "fewest": FEWEST_CALIBRATION_SAMPLES}
+    if dataset is None:
+        return job
+    folder = dataset.resolve()
+    job["task"] = read_manifest(folder / DATASET, DatasetManifest).task
+    if subset is not None:
+        return job | {"calibration": str(subset.resolve()), "fewest": 1}
+    job["test"] = str(folder / "test" / X)
+    if scheme.name in CALIBRATED:
+        job |= {"calibration": str(folder / "calibration" / X), "train": str(folder / "train")}
     return job
 
 
@@ -201,18 +211,23 @@ def _slim_all(manifests: dict[str, VariantManifest], dataset: Path | None, keep:
 def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
     """Fill a manifest in from the file, or fail it and leave no file."""
     manifest.seconds = outcome.seconds
+    if path.with_name(FINDINGS).exists():
+        findings = read_manifest(path.with_name(FINDINGS), Findings)
+        manifest.sensitivity, manifest.calibration = findings.sensitivity, findings.calibration
+        for warning in findings.calibration.warnings if findings.calibration else []:
+            log.warning("%s: %s", manifest.recipe, warning)
     if outcome.reason:
         manifest.status, manifest.reason = "failed", outcome.reason.replace(str(path), path.name)
         for leftover in path.parent.iterdir():
             leftover.unlink()
         return
-    findings = read_manifest(path.with_name(FINDINGS), Findings)
     path.with_name(FINDINGS).unlink()
-    manifest.sensitivity, manifest.parity = findings.sensitivity, findings.parity
+    manifest.parity = findings.parity
     manifest.graph = read_graph(path)
     manifest.graph.ops_before = findings.ops_before
     manifest.graph.folded = count_folded(findings.ops_before, manifest.graph.ops)
-    manifest.graph.delegation["xnnpack"] = findings.xnnpack
+    if findings.xnnpack:
+        manifest.graph.delegation["xnnpack"] = findings.xnnpack
     manifest.canonical_sha256 = canonical_digest(path.read_bytes())
     _measure(manifest, path)
     manifest.proof, broken = prove(path, manifest.train_steps)

@@ -1,4 +1,4 @@
-"""Checks around a calibrated conversion: TensorFlow accepts samples that ruin a model, and crashes on others."""
+"""Checks of what came out of a conversion against what was asked, and against the samples that calibrated it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.convert.calibration import check_calibration, value_range
 from litemill.errors import StepFailed
 from litemill.evidence import TensorInfo
 from litemill.flatbuffer.graph import floats, tensor_info
@@ -16,15 +17,18 @@ from litemill.inputs import named
 from litemill.steps import Step
 
 FLOATS = ("float16", "float32", "float64")
+WIDEST = 4.0
+"""Times the data's range that an input may cover; twice is what a symmetric range takes for data above zero."""
 
 
-def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: str) -> None:
+def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: str, fewest: int) -> None:
     """Check the calibration samples of every input (see `check_calibration`).
 
     Args:
         samples: `[samples, …]`; of several inputs a structured array.
         shapes: Of the model's inputs by name, with the batch dimension; that of the only one under the empty name.
         where: Names the samples in errors.
+        fewest: How many samples there must be.
 
     Raises:
         StepFailed: The model has other inputs, or see `check_calibration`.
@@ -34,32 +38,7 @@ def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: 
         told, wanted = (", ".join(name or "one without a name" for name in names) for names in (parts, shapes))
         raise StepFailed(f"the calibration samples have the inputs {told}, the model {wanted}", where=where)
     for name, part in parts.items():
-        check_calibration(part, shapes[name], where=f"{where}[{name}]" if name else where)
-
-
-def check_calibration(samples: NDArray[Any], input_shape: list[int], *, where: str) -> None:
-    """Refuse calibration samples that crash the converter or calibrate nothing.
-
-    Args:
-        samples: `[samples, …]`, already preprocessed.
-        input_shape: Of the model's input, with the batch dimension.
-        where: Names the samples in errors.
-
-    Raises:
-        StepFailed: No samples, another shape than the model's input, NaN or Inf, or the same value everywhere.
-    """
-    if not len(samples):
-        raise StepFailed("the calibration split is empty", where=where, fix="Give data.limit.calibration at least 32")
-    if list(samples.shape[1:]) != input_shape[1:]:
-        shapes = f"{list(samples.shape[1:])}, the model takes {input_shape[1:]}"
-        raise StepFailed(f"a calibration sample has shape {shapes}", where=where, fix="Check the data's shape")
-    broken = [index for index, sample in enumerate(samples) if not np.isfinite(sample).all()]
-    if broken:
-        told = f"{len(broken)} of {len(samples)} calibration samples hold NaN or Inf, the first at index {broken[0]}"
-        raise StepFailed(told, where=where, fix="Clean the data: Inf crashes the converter, NaN is ignored silently")
-    low, high = float(samples.min()), float(samples.max())
-    if low == high:
-        raise StepFailed(f"every calibration value is {low:g}", where=where, fix="Give real samples")
+        check_calibration(part, shapes[name], where=f"{where}[{name}]" if name else where, fewest=fewest)
 
 
 def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
@@ -137,10 +116,12 @@ def _check_integer_only(model: Any, step: Step, path: Path) -> None:
 
 
 def _check_input_range(info: TensorInfo, samples: NDArray[Any], step: Step, path: Path) -> None:
-    """The quantized input must reach the ends of the calibration data, to one step of its scale."""
+    """The quantized input must reach the ends of the calibration data, to one step of its scale, and not far beyond."""
     limits = np.iinfo(info.dtype)
     low, high = ((limit - info.zero_point) * info.scale for limit in (limits.min, limits.max))
-    seen_low, seen_high = float(samples.min()), float(samples.max())
+    seen_low, seen_high = value_range(samples)
+    told = f"the input covers [{low:g}, {high:g}], the calibration data [{seen_low:g}, {seen_high:g}]"
     if seen_low < low - info.scale or seen_high > high + info.scale:
-        told = f"the input covers [{low:g}, {high:g}], the calibration data [{seen_low:g}, {seen_high:g}]"
         raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The model was not calibrated with this data")
+    if high - low > WIDEST * (max(seen_high, 0.0) - min(seen_low, 0.0)):
+        raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The data uses few of the input's levels")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from litemill.evidence import Delegation, LayerSensitivity, VariantParity
+from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, VariantParity
 
 
 class Converted(NamedTuple):
@@ -26,9 +26,10 @@ Conversion = Callable[[Path, Any, NDArray[np.float32]], Converted]
 
 
 class Findings(BaseModel):
-    """Facts that cannot be read from the file alone."""
+    """Facts that cannot be read from the file alone; of a model that collapsed, those that say why."""
 
-    sensitivity: list[LayerSensitivity]
-    ops_before: dict[str, int]
-    xnnpack: Delegation
-    parity: list[VariantParity]
+    sensitivity: list[LayerSensitivity] = Field(default_factory=list)
+    ops_before: dict[str, int] = Field(default_factory=dict)
+    xnnpack: Delegation | None = None
+    calibration: CalibrationReport | None = None
+    parity: list[VariantParity] = Field(default_factory=list)

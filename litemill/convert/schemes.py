@@ -6,7 +6,7 @@ Imports TensorFlow, so only the worker process imports this.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from litemill.convert.batch import SIGNATURE
 from litemill.convert.findings import Conversion, Converted
 from litemill.convert.from_tflite import quantize_weights
+from litemill.convert.sensitivity import float_twin
 from litemill.errors import StepFailed
 from litemill.inputs import named
 from litemill.models.backend import tensorflow
-from litemill.steps import Int8Options, Int16x8Options, MixedInt8Options, Options
+from litemill.steps import Float32Options, Int8Options, Int16x8Options, MixedInt8Options, Options
 
 tf = tensorflow()
 Samples = NDArray[np.float32]
+NO_SAMPLES = np.empty(0, np.float32)
 Configure = Callable[[Any, Any, Samples], None]
 """Set up a `tf.lite.TFLiteConverter` from the scheme's options and the calibration samples."""
 
@@ -85,10 +87,14 @@ def mixed_int8(saved_model: Path, options: MixedInt8Options, samples: Samples) -
 
     if samples.dtype.names:
         raise StepFailed("mixed-int8: its search takes models with one input", fix="Use int8 or int16x8")
-    reference = configured(float32, saved_model, options, samples).convert()
-    return Converted(
-        *mix(configured(int8, saved_model, Int8Options(io="float32"), samples), reference, options, samples)
-    )
+    converter = configured(int8, saved_model, Int8Options(io="float32"), samples)
+    return Converted(*mix(converter, float_model(saved_model), options, samples))
+
+
+@lru_cache(maxsize=1)
+def float_model(saved_model: Path) -> bytes:
+    """The float conversion of a SavedModel without any rounding of its training; kept, as every recipe compares."""
+    return float_twin(configured(float32, saved_model, Float32Options(), NO_SAMPLES).convert())
 
 
 def weights_only(bits: int, saved_model: Path, options: Options, samples: Samples) -> Converted:

@@ -1,10 +1,11 @@
 """The process that converts: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
-(the split's `x.npy`, or empty), `test` (that of the samples to compare outputs on, or none) with the data's `task`,
-`scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this process can
-find out). A job whose source is a `.tflite` has that as `tflite` in place of the SavedModels, and then TensorFlow is
-not imported.
+(the split's `x.npy`, or empty), `train` (the train split's folder, or empty: the outcome is not compared on it), `test`
+(that of the samples to compare outputs on, or none) with the data's `task`, `fewest` (calibration samples there must
+be), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this
+process can find out). A job whose source is a `.tflite` has that as `tflite` in place of the SavedModels, and
+then TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -20,20 +21,25 @@ from typing import Any
 import numpy as np
 
 from litemill.artifacts import write_manifest
+from litemill.convert.agreement import check_agreement, compare_outputs
 from litemill.convert.batch import SIGNATURE, free_reshapes
+from litemill.convert.calibration import compare_inputs, training_samples
 from litemill.convert.checks import check_inputs, check_outputs, check_variant
-from litemill.convert.findings import Conversion, Converted, Findings
+from litemill.convert.findings import Conversion, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
+from litemill.convert.sensitivity import float_twin, rank_layers, run
 from litemill.convert.support import tflite_obstacle
 from litemill.errors import StepFailed
 from litemill.evaluate.runner import Runner
-from litemill.evidence import VariantParity
+from litemill.evidence import CalibrationReport, VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.isolation import Job, serve
 from litemill.models.backend import tensorflow
 from litemill.steps import CALIBRATED, Step
 
 CHECKED_SAMPLES = 64
+COMPARED_SAMPLES = 256
+"""Training samples on which a variant is compared with float32: enough to tell slight agreement from chance."""
 BOOKKEEPING = ("Const", "Placeholder", "Identity", "NoOp")
 log = logging.getLogger(__name__)
 
@@ -45,10 +51,7 @@ def convert(job: Job) -> None:
         StepFailed: The calibration samples or the result do not hold what the scheme promises.
     """
     step = Step(name=job["scheme"], options=job["options"])
-    samples: Any = np.empty(0, np.float32)
-    if step.name in CALIBRATED:
-        samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
-        check_inputs(samples, job["inputs"], where=job["calibration"])
+    samples, report = _calibration(job, step)
     out = Path(job["out"])
     np.random.seed(job["seed"])
     source, conversions, ops_before = _opened(job, step)
@@ -57,18 +60,49 @@ def convert(job: Job) -> None:
     if not _follows_batch(out):
         _free_batch(out, job["name"])
     check_variant(out, step, samples if len(samples) else None)
+    findings = Findings(sensitivity=found.sensitivity, calibration=report)
     if len(samples):
-        x = np.asarray(samples[:CHECKED_SAMPLES])
-        _check_response(out, x, partial(conversions["float32"], source, None, x), job["name"], job["output"])
-    write_manifest(
-        Path(job["findings"]),
-        Findings(
-            sensitivity=found.sensitivity,
-            ops_before=ops_before(),
-            xnnpack=ask_xnnpack(out),
-            parity=_parity(job, out),
-        ),
-    )
+        _check_response(out, np.asarray(samples[:CHECKED_SAMPLES]), job)
+    if report and job["train"]:
+        _check_agreement(job, findings, report)
+    findings.ops_before, findings.xnnpack = ops_before(), ask_xnnpack(out)
+    findings.parity = _parity(job, out)
+    write_manifest(Path(job["findings"]), findings)
+
+
+def _calibration(job: Job, step: Step) -> tuple[Any, CalibrationReport | None]:
+    """The calibration samples and what was found about them; none for a scheme that does not calibrate."""
+    if step.name not in CALIBRATED:
+        return np.empty(0, np.float32), None
+    where = job["calibration"]
+    samples = np.load(where, mmap_mode="r", allow_pickle=False)
+    check_inputs(samples, job["inputs"], where=where, fewest=job["fewest"])
+    training = training_samples(Path(job["train"])) if job["train"] else None
+    return samples, compare_inputs(samples, training, where=where)
+
+
+def _check_agreement(job: Job, findings: Findings, report: CalibrationReport) -> None:
+    """Compare the variant with the float model, layer by layer and on training samples.
+
+    What was found stays behind for a model that has collapsed, and the worst layer is named in the reason.
+    """
+    reference, out, output = _float_model(job), Path(job["out"]), job["output"]
+    if job["scheme"] == "int8" and not job.get("tflite"):
+        samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
+        findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output)
+    x = training_samples(Path(job["train"]), COMPARED_SAMPLES)
+    compare_outputs(report, Runner(out, output=output).run(x), run(reference, x, output), task=job["task"])
+    write_manifest(Path(job["findings"]), findings)
+    check_agreement(report, job["scheme"], findings.sensitivity, where=job["name"])
+
+
+def _float_model(job: Job) -> bytes:
+    """The model that is converted in float: its float conversion, or the `.tflite` it comes from."""
+    if job.get("tflite"):
+        return float_twin(Path(job["tflite"]).read_bytes())
+    from litemill.convert.schemes import float_model
+
+    return float_model(Path(job["static_model"]))
 
 
 def _opened(job: Job, step: Step) -> tuple[Path, Mapping[str, Conversion], Callable[[], dict[str, int]]]:
@@ -106,10 +140,10 @@ def _parity(job: Job, out: Path) -> list[VariantParity]:
 @lru_cache(maxsize=1)
 def _references(saved_model: str, static_model: str, test: str, task: str, output: str) -> References:
     """What the model that is converted answers, computed once for all its variants."""
-    from litemill.convert.schemes import CONVERSIONS
+    from litemill.convert.schemes import float_model
 
     float32 = Path(static_model) / "float32.tflite"
-    float32.write_bytes(CONVERSIONS["float32"](Path(static_model), None, np.empty(0, np.float32)).data)
+    float32.write_bytes(float_model(Path(static_model)))
     x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), float32)
     return References(x, task, keras_outputs(Path(saved_model), x, output), float32, output)
 
@@ -151,17 +185,14 @@ def _fix_batch(saved_model: Path, out: Path) -> None:
     tf.saved_model.save(holder, str(out), signatures={SIGNATURE: fixed})
 
 
-def _check_response(path: Path, x: Any, convert_float: Callable[[], Converted], name: str, output: str) -> None:
+def _check_response(path: Path, x: Any, job: Job) -> None:
     """Refuse a quantized model whose outputs have stopped following the input, where the float model's do."""
-    runner = Runner(path, output=output)
+    runner = Runner(path, output=job["output"])
     outputs = runner.run(x)
     if np.ptp(outputs, axis=0).any():
         return
-    reference = path.with_name(".float32.tflite")
-    reference.write_bytes(convert_float().data)
-    expected = Runner(reference, output=output).run(x)
-    reference.unlink()
-    check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=name)
+    expected = run(_float_model(job), x, job["output"])
+    check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=job["name"])
 
 
 def _follows_batch(path: Path) -> bool:

@@ -13,6 +13,7 @@ from litemill.data.fashion_mnist import open_fashion_mnist
 from litemill.data.image_folder import open_image_folder
 from litemill.data.preprocess import check_preprocessing
 from litemill.data.python import open_python
+from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES
 from litemill.data.source import Index, Samples, Source, SourceFacts
 from litemill.data.tfrecord import open_tfrecord
 from litemill.errors import InputError
@@ -31,7 +32,6 @@ OPENERS: dict[str, Callable[[DataSpec, int], Source]] = {
 }
 """How each `data.kind` is opened, given the seed of draws."""
 
-FEWEST_CALIBRATION_SAMPLES = 32
 IMAGES_CHECKED = 256
 """Decoded of each split before a run; the rest is decoded, and checked, by `prepare_data`."""
 
@@ -143,10 +143,10 @@ def _check_labels(spec: DataSpec, source: Source) -> None:
 
 def _warnings(source: Source, samples: dict[str, int]) -> list[str]:
     told = []
-    if samples["calibration"] < FEWEST_CALIBRATION_SAMPLES:
+    if samples["calibration"] < ENOUGH_CALIBRATION_SAMPLES:
         told.append(
             f"the calibration set has {samples['calibration']} samples; with fewer than "
-            f"{FEWEST_CALIBRATION_SAMPLES} quantization ranges are a guess"
+            f"{ENOUGH_CALIBRATION_SAMPLES} quantization ranges are a guess"
         )
     unseen = np.setdiff1d(source.splits["test"].strata, source.splits["train"].strata)
     if len(unseen):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.convert.checks import check_calibration, check_outputs, check_variant
+from litemill.convert.calibration import check_calibration
+from litemill.convert.checks import check_outputs, check_variant
 from litemill.errors import StepFailed
 from litemill.steps import Step
 from tests.workshop import Array, digits, workshop

@@ -10,7 +10,7 @@ import pytest
 
 from litemill.artifacts import sha256_of
 from litemill.convert import convert_bundle
-from litemill.convert.mixed import PERFECT_DB, sqnr_db
+from litemill.convert.sensitivity import PERFECT_DB, sqnr_db
 from litemill.evaluate import Runner
 from litemill.evidence import VariantManifest
 from litemill.layout import TFLITE

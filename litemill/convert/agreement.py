@@ -1,0 +1,112 @@
+"""Does a converted model still say what float32 says? Measured on training samples, right after the conversion.
+
+It is compared with the float model's own outputs, not with labels: a label that float32 gets wrong says nothing of the
+conversion, regressions and autoencoders have no accuracy, and a calibration split may have no labels. Training samples
+are taken because calibration samples may be what is wrong, and the test split is for the verdict alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.convert.sensitivity import sqnr_db
+from litemill.errors import StepFailed
+from litemill.evidence import CalibrationReport, Estimate, LayerSensitivity
+
+Outputs = NDArray[np.float32]
+
+SLIGHT, ALMOST_PERFECT = 0.2, 0.8
+"""Cohen's kappa below the first is slight agreement, above the second almost perfect (Landis & Koch, 1977)."""
+WEAK_DB = 10.0
+"""Signal to noise of numeric outputs below which a model is warned of; at 0 dB it tells no more than their mean."""
+NORMAL_95 = 1.96
+
+
+def compare_outputs(report: CalibrationReport, outputs: Outputs, expected: Outputs, *, task: str) -> None:
+    """Fill in a report with how far two models agree.
+
+    Args:
+        report: Gets `checked_samples`, `sqnr_db` and, for a task with classes, `agreement` and `kappa`.
+        outputs: `[samples, …]` of the converted model.
+        expected: `[samples, …]` of the float model for the same samples.
+        task: Of the data set; tells what a prediction is.
+    """
+    report.checked_samples = len(outputs)
+    report.sqnr_db = sqnr_db(expected, outputs)
+    if task not in ("classification", "binary"):
+        return
+    found, wanted = predictions(outputs), predictions(expected)
+    report.agreement = float(np.mean(found == wanted))
+    report.kappa = kappa(found, wanted)
+
+
+def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSensitivity], *, where: str) -> None:
+    """Refuse a model that has collapsed; warn of one that has lost a good part.
+
+    Args:
+        report: As `compare_outputs` filled it in; gets a warning where one is due.
+        scheme: By which the model was converted.
+        layers: Worst first, where that is known.
+        where: Names the model in errors.
+
+    Raises:
+        StepFailed: With 95 % confidence the agreement is no more than slight, so the file is broken whatever the
+            budget; or a numeric output tells no more than its mean would.
+    """
+    told, collapsed, weak = _verdict(report, scheme)
+    if not (collapsed or weak):
+        return
+    fix = "Try mixed-int8, int16x8 or qat" if scheme == "int8" else "Try another scheme, or qat"
+    if layers:
+        told += f"; layer {layers[0].name.split(';')[0]!r} loses most ({layers[0].sqnr_db:.1f} dB alone)"
+    if report.warnings:
+        told, fix = (
+            f"{told}; {report.warnings[0]}",
+            "Calibrate with samples that are like those the model was trained on",
+        )
+    if collapsed:
+        raise StepFailed(told, where=where, fix=fix)
+    report.warnings.append(f"{told}. {fix}")
+
+
+def predictions(outputs: Outputs) -> NDArray[np.int64]:
+    """The class of each sample: the largest output, or the side of one half of a single one."""
+    scores = outputs.reshape(len(outputs), -1)
+    found: NDArray[np.int64] = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(np.int64)
+    return found
+
+
+def kappa(found: NDArray[np.int64], expected: NDArray[np.int64]) -> Estimate | None:
+    """Cohen's kappa, agreement beyond what chance gives, with its 95 % interval (Cohen, 1960, large samples).
+
+    None where the expected predictions are all of one class, because chance then explains everything.
+    """
+    classes = np.unique(expected)
+    if len(classes) < 2:
+        return None
+    chance = float(sum(np.mean(found == one) * np.mean(expected == one) for one in classes))
+    agreed = float(np.mean(found == expected))
+    value = (agreed - chance) / (1 - chance)
+    half = NORMAL_95 * math.sqrt(agreed * (1 - agreed) / len(found)) / (1 - chance)
+    return Estimate(value=value, ci=(max(value - half, -1.0), min(value + half, 1.0)))
+
+
+def _verdict(report: CalibrationReport, scheme: str) -> tuple[str, bool, bool]:
+    """What was measured in words, whether the model has collapsed, and whether it is weak."""
+    samples = f"{report.checked_samples} training samples"
+    if report.kappa is not None and report.agreement is not None:
+        low, high = report.kappa.ci
+        told = f"{scheme} predicts what float32 does on {report.agreement:.1%} of {samples}"
+        told += f" (kappa {report.kappa.value:.2f} [{low:.2f}, {high:.2f}])"
+        if high < SLIGHT:
+            return f"collapsed: {told}, which is near chance", True, False
+        return told, False, high < ALMOST_PERFECT
+    if report.sqnr_db is None or report.agreement is not None:
+        return "", False, False
+    told = f"the outputs of {scheme} differ from float32's by noise of {report.sqnr_db:.1f} dB on {samples}"
+    if report.sqnr_db <= 0:
+        return f"collapsed: {told}: their mean would do as well", True, False
+    return told, False, report.sqnr_db < WEAK_DB
