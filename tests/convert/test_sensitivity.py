@@ -53,12 +53,11 @@ def test_what_per_tensor_weights_cost_shows_in_their_layers() -> None:
 
 
 def test_branches_and_files_without_common_names() -> None:
-    x = np.random.default_rng(1).random((8, 16, 16, 3), np.float32)
-    found = rank_layers(tflite("resnet", "int8").read_bytes(), tflite("resnet", "float32").read_bytes(), x)
+    rng = np.random.default_rng(1)
+    quantized, x = tflite("resnet", "int8").read_bytes(), rng.random((8, 16, 16, 3), np.float32)
+    found = rank_layers(quantized, tflite("resnet", "float32").read_bytes(), x)
     assert [layer.op for layer in found].count("ADD") == 3
-    assert (
-        rank_layers(tflite("resnet", "int8").read_bytes(), tflite("dense", "float32").read_bytes(), x[:, :8, 0]) == []
-    )
+    assert rank_layers(quantized, tflite("dense", "float32").read_bytes(), rng.random((8, 64), np.float32)) == []
 
 
 def test_a_model_trained_for_int8_is_compared_without_its_rounding(
