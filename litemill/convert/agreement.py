@@ -65,7 +65,7 @@ def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSe
     if report.warnings:
         told, fix = (
             f"{told}; {report.warnings[0]}",
-            "Calibrate with samples that are like those the model was trained on",
+            "Calibrate with samples like those the model was trained on",
         )
     if collapsed:
         raise StepFailed(told, where=where, fix=fix)

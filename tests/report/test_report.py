@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from litemill.artifacts import read_manifest, write_manifest
+from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, SlimReport, VariantManifest
 from litemill.layout import EVALUATION, MEASUREMENT, VARIANT
 from litemill.report import read_evidence, write_report
 from litemill.report.figures import Figure, figures
@@ -126,6 +128,38 @@ def test_what_a_step_measured_is_written_as_facts_not_as_code(page: str) -> None
     assert "<dt>training loss</dt><dd>0.7123, 0.4</dd>" in page
     assert "<dt>left alone stem</dt><dd>first convolution</dd>" in page
     assert "{&#39;" not in page
+
+
+def test_the_evidence_of_a_variant_is_on_the_page_and_the_culprit_is_named(tmp_path: Path) -> None:
+    results, folder = run_folder(tmp_path, (FASHION[0], FASHION[3]))
+    path = folder / "variants" / "int8" / VARIANT
+    manifest = read_manifest(path, VariantManifest)
+    layers = [("stem/Relu;stem/Conv2D", -2.5, True), ("head/MatMul", 44.0, False)]
+    manifest.sensitivity = [
+        LayerSensitivity(name=name, op="CONV_2D", sqnr_db=noise, kept_float=kept) for name, noise, kept in layers
+    ]
+    manifest.calibration = CalibrationReport(
+        samples=100, value_range=(0, 1), train_range=(0, 1), distance={"mean": 0.1}, warnings=["noise <b>like</b> this"]
+    )
+    left = {"3 SOFTMAX": "float32 not supported"}
+    manifest.graph.delegation = {"edgetpu": Delegation(kind="predicted", source="rules", ops_fraction=0.75, left=left)}
+    sizes = {"before": {"weights": 900, "names": 100}, "after": {"weights": 800, "names": 10}}
+    manifest.slim = SlimReport(
+        applied=True, before_bytes=1000, after_bytes=810, checks={"tflm": "bit-identical"}, **sizes
+    )
+    write_manifest(path, manifest)
+
+    write_report(results, folder)
+
+    text = (folder / "report.html").read_text()
+    parsed = Page(text)
+    for told in (
+        *("Sensitivity: stem/Relu loses most", "noise <b>like</b> this.", "3 SOFTMAX: float32 not supported"),
+        *("slimming saved 190 of 1,000 bytes", "Proof: tflm bit-identical."),
+    ):
+        assert told in parsed.text
+    rows = re.findall(r"--part: ([\d.]+)%\">(stem/Relu|head/MatMul)</td>.*?<td>(float|int8)</td>", text, re.DOTALL)
+    assert rows == [("100.0", "stem/Relu", "float"), ("25.6", "head/MatMul", "int8")]
 
 
 def test_what_came_in_cannot_run_in_the_page_or_break_the_table(tmp_path: Path) -> None:
