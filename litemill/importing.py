@@ -134,11 +134,11 @@ def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifes
 
 
 def _proved(source: LoadedModel, reference: NDArray[np.float32], x: NDArray[np.float32]) -> LoadedModel:
-    """Keep a translated model only if it computes what its source does; else go on with the source's graph."""
-    if source.keras is None or source.facts.format != "keras3":
+    """Keep a rewritten model only if it computes what its source does; else go on with the source's graph."""
+    if source.keras is None or not source.notes:
         return source
     difference = computes_otherwise(reference, outputs_of_keras(source.keras, x, source.judged))
     if not difference:
         return source
-    reason = f"its translation from Keras 3 differs by {difference}"
+    reason = f"{'; '.join(source.notes)}: that differs from the source by {difference}"
     return replace(source, keras=None, notes=(reason,))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from litemill.compress.affine import depthwise_twins, with_twins
 from litemill.compress.layers import check_patterns, copy_model, fits
 from litemill.compress.preserve import clusters_of, make_scheme
 from litemill.compress.ranges import calibrate_ranges
 from litemill.compress.step import Done, Work, run_step
+from litemill.compress.support import PREPROCESSING
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
 from litemill.models.backend import tf_keras
@@ -22,6 +24,10 @@ METHODS = {(False, False): "QAT", (True, False): "PQAT", (False, True): "CQAT", 
 
 _REFUSED = re.compile(r"Layer (?P<name>[^\s:]+):<class '(?:\w+\.)*(?P<kind>\w+)'> is not supported")
 """How TFMOT names a layer that it cannot quantize."""
+
+
+IN_FRONT = "preprocesses the input in front of the quantized layers"
+AS_DEPTHWISE = "(BatchNormalization) is quantized as the depthwise 1×1 convolution that it equals"
 
 
 def qat_model(
@@ -49,25 +55,40 @@ def qat_model(
 
 def _qat(work: Work, options: QatOptions) -> Done:
     clustered = work.did("cluster")
-    quantized, floats = quantize(work.model, options, clustered.measured if clustered else {})
+    quantized, floats, rewritten = quantize(work.model, options, clustered.measured if clustered else {})
     calibrate_ranges(quantized, work.batches)
     training = work.fine_tune(quantized)
     method = METHODS[work.did("prune") is not None, clustered is not None]
-    measured = {"method": method, "float_layers": floats, "training": training}
+    measured = {"method": method, "float_layers": floats, "rewritten": rewritten, "training": training}
     warnings = [f"layer {name} is trained in float: {reason}" for name, reason in floats.items()]
+    warnings += [f"layer {name} {what}" for name, what in rewritten.items()]
     return Done(_strip(quantized) if clustered else quantized, measured, warnings)
 
 
-def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+class Quantized(NamedTuple):
+    """A model wrapped for quantization-aware training.
+
+    Attributes:
+        model: The wrapped model.
+        floats: The reason by name for each layer left in float.
+        rewritten: What became of layers that are quantized in another form, by name.
+    """
+
+    model: Any
+    floats: dict[str, str]
+    rewritten: dict[str, str]
+
+
+def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> Quantized:
     """Wrap a copy of a model for quantization-aware training.
+
+    Layers that preprocess in front of all others stay float, and a BatchNormalization that TFMOT cannot fold into a
+    convolution is quantized as the depthwise convolution that it equals.
 
     Args:
         model: A float tf_keras model.
         options: Which layers stay float.
         clustered: What an earlier `cluster` measured, or nothing.
-
-    Returns:
-        The wrapped model, and the reason by name for each layer left in float.
 
     Raises:
         StepFailed: A layer cannot be quantized and may not stay float.
@@ -75,14 +96,20 @@ def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> tupl
     _check_form(model)
     check_patterns(options.exclude, model.layers)
     excluded = {layer.name: "excluded" for layer in model.layers if fits(layer, options.exclude)}
+    front = dict.fromkeys(layers_in_front(model), IN_FRONT)
     refused: dict[str, str] = {}
+    twins: dict[str, str] = {}
     while True:
         try:
-            wrapped = _wrap(copy_model(model), {*excluded, *refused}, clustered)
+            wrapped = _wrap(copy_model(model), {**excluded, **front, **refused}, clustered)
         except (RuntimeError, ValueError) as error:
             found = _REFUSED.search(str(error))
             if found is None or found["name"] in refused:
                 raise StepFailed(f"TFMOT cannot quantize this model: {error}", where=model.name) from error
+            if found["name"] not in twins and (made := depthwise_twins(model, [found["name"]])):
+                model = with_twins(model, made)
+                twins[found["name"]] = AS_DEPTHWISE
+                continue
             refused[found["name"]] = f"{found['kind']} is not supported{_hint(found['kind'])}"
             continue
         break
@@ -92,7 +119,22 @@ def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> tupl
             f"quantization-aware training cannot take layer {told}",
             fix="Take it out of the model, or keep it float with `qat: {unsupported: float}`",
         )
-    return wrapped, excluded | refused
+    return Quantized(wrapped, excluded | front | refused, twins)
+
+
+def layers_in_front(model: Any) -> list[str]:
+    """Names of the layers that only preprocess the input: all that is before them is an input or one of their kind."""
+    front: list[str] = []
+    for layer in model.layers:
+        kind = type(layer).__name__
+        before = [node.layer.name for node in _nodes_before(layer)]
+        if kind in PREPROCESSING and all(name in front or name in model.input_names for name in before):
+            front.append(layer.name)
+    return front
+
+
+def _nodes_before(layer: Any) -> list[Any]:
+    return [before for node in layer.inbound_nodes for before in node.parent_nodes]
 
 
 def _hint(kind: str) -> str:
@@ -107,7 +149,8 @@ def _check_form(model: Any) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             raise StepFailed(
-                f"quantization-aware training cannot take a nested model: {layer.name}", fix="Flatten it into layers"
+                f"quantization-aware training cannot take a nested model: {layer.name}",
+                fix="Flatten it into layers, or build it with the functional API, so that importing can",
             )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from litemill.models.peek import LayerFacts
 from litemill.steps import QatOptions, Step, named_by
 
 NESTED = frozenset({"Functional", "Sequential", "Model"})
+PREPROCESSING = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})
+"""Types of layers that preprocess inside the model; in front of all others they stay float and are no obstacle."""
 QAT_LAYERS = frozenset(
     {
         *("InputLayer", "Activation", "LeakyReLU", "ReLU", "Softmax"),
@@ -37,11 +40,14 @@ def qat_obstacles(steps: Sequence[Step], layers: Sequence[LayerFacts]) -> list[s
     options = next((step.parsed() for step in steps if step.name == "qat"), None)
     if not isinstance(options, QatOptions):
         return []
-    nested = [f"{layer.name} (a nested model)" for layer in layers if layer.class_name in NESTED]
-    if nested or options.unsupported == "float":
-        return nested
+    if options.unsupported == "float":
+        return []
+    in_front = takewhile(lambda layer: layer.class_name in PREPROCESSING | NESTED | {"InputLayer"}, layers)
+    preprocessing = [layer for layer in in_front if layer.class_name in PREPROCESSING]
     return [
         f"{layer.name} ({layer.class_name})"
         for layer in layers
-        if layer.class_name not in QAT_LAYERS and not named_by(options.exclude, layer.name, layer.class_name)
+        if layer.class_name not in QAT_LAYERS | NESTED
+        and layer not in preprocessing
+        and not named_by(options.exclude, layer.name, layer.class_name)
     ]

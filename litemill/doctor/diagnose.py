@@ -9,7 +9,7 @@ from typing import Any
 from litemill.artifacts import write_text
 from litemill.data.checks import check_source, open_source
 from litemill.doctor.findings import Diagnosis, Finding, to_markdown
-from litemill.doctor.layers import examine_layers, examine_preprocessing_layers, examine_recipes
+from litemill.doctor.layers import examine_layers, examine_preprocessing_layers, examine_recipes, examine_rewrites
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.errors import InputError
@@ -39,7 +39,7 @@ def diagnose(spec: RunSpec) -> Diagnosis:
     if section.task in ("classification", "binary"):
         findings += examine_scaling(data, section, source.predict)
     if source.keras is not None:
-        findings += examine_preprocessing_layers(source.keras)
+        findings += examine_preprocessing_layers(source.keras) + examine_rewrites(source.keras)
     return Diagnosis(
         findings=findings,
         layers=examine_layers(source.keras) if source.keras is not None else [],

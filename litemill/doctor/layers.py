@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from litemill.compress.layers import choose_layers
-from litemill.compress.qat import quantize
+from litemill.compress.qat import layers_in_front, quantize
+from litemill.compress.support import PREPROCESSING
 from litemill.convert.support import tflite_obstacle
 from litemill.doctor.findings import Finding, LayerDiagnosis
 from litemill.errors import StepFailed
@@ -14,14 +15,12 @@ from litemill.models.source import LoadedModel
 from litemill.spec import RunSpec
 from litemill.steps import ClusterOptions, LayerOptions, PruneOptions, QatOptions, Step
 
-PREPROCESSING = ("Rescaling", "Normalization", "Resizing", "CenterCrop")
-
 
 def examine_layers(model: Any) -> list[LayerDiagnosis]:
     """Every layer, nested ones too, with the steps' default options."""
     prune, cluster = (_left_alone(model, options) for options in (PruneOptions(), ClusterOptions()))
     try:
-        qat: Mapping[str, str] | str = quantize(model, QatOptions(unsupported="float"), {})[1]
+        qat: Mapping[str, str] | str = quantize(model, QatOptions(unsupported="float"), {}).floats
     except StepFailed as error:
         qat = str(error)
     rows = []
@@ -43,15 +42,32 @@ def examine_layers(model: Any) -> list[LayerDiagnosis]:
 def examine_preprocessing_layers(model: Any) -> list[Finding]:
     """Tell what becomes of layers that preprocess inside the model."""
     found = []
+    in_front = layers_in_front(model)
     for layer in _all_layers(model):
-        if type(layer).__name__ in PREPROCESSING:
-            what = (
-                f"layer {layer.name} ({type(layer).__name__}) preprocesses inside the model: it stays, becomes an "
-                "operation of the .tflite file, and quantization-aware training cannot take it"
-            )
-            fix = "Take it out and give its values in data.preprocessing, or keep it float: `qat: {unsupported: float}`"
+        if type(layer).__name__ not in PREPROCESSING:
+            continue
+        what = (
+            f"layer {layer.name} ({type(layer).__name__}) preprocesses inside the model: it stays and becomes an "
+            "operation of the .tflite file"
+        )
+        if layer.name in in_front:
+            what += "; quantization-aware training leaves it float, in front of the layers it quantizes"
+            fix = "To spare the device the operation, take it out and give its values in data.preprocessing"
+            found.append(Finding(level="ok", what=what, fix=fix))
+        else:
+            what += ", and quantization-aware training cannot take it, for it is not in front of all others"
+            fix = "Take it out, or keep it float: `qat: {unsupported: float}`"
             found.append(Finding(level="warning", what=what, fix=fix))
     return found
+
+
+def examine_rewrites(model: Any) -> list[Finding]:
+    """Tell which layers `qat` quantizes in another form."""
+    try:
+        rewritten = quantize(model, QatOptions(unsupported="float"), {}).rewritten
+    except StepFailed:
+        return []
+    return [Finding(level="ok", what=f"qat: layer {name} {what}") for name, what in rewritten.items()]
 
 
 def examine_recipes(source: LoadedModel, spec: RunSpec) -> dict[str, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from litemill.errors import InputError
 from litemill.inputs import named
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
 from litemill.models.peek import ModelFacts, judged_position, peek
 from litemill.models.saved_model import signature_of
@@ -86,14 +87,23 @@ def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ..
     def export(folder: Path) -> None:
         model.export(str(folder))
 
-    return LoadedModel(facts, model, partial(outputs_of_keras, model, judged=judged), export, notes, judged)
+    predict = partial(outputs_of_keras, model, judged=judged)
+    model, flattened = _flat(model)
+    return LoadedModel(facts, model, predict, export, notes + flattened, judged)
+
+
+def _flat(model: Any) -> tuple[Any, tuple[str, ...]]:
+    flat, taken_apart = flatten(model)
+    return flat, (f"nested models were taken apart into their layers: {', '.join(taken_apart)}",) if taken_apart else ()
 
 
 def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:
     source = load_keras3(facts.path, allow_unsafe=allow_unsafe)
-    model, notes = None, ("translated from Keras 3 layer by layer",)
+    model: Any | None = None
+    notes: tuple[str, ...] = ("translated from Keras 3 layer by layer",)
     try:
-        model = translate(source)
+        model, flattened = _flat(translate(source))
+        notes += flattened
     except Untranslatable as error:
         notes = (str(error),)
 

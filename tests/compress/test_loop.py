@@ -245,7 +245,7 @@ def test_the_refreshed_mean_is_the_mean_of_the_data(digits_dataset: Path) -> Non
 def test_ranges_start_where_the_activations_are(step: Step, digits_dataset: Path) -> None:
     """TFMOT starts them at [-6, 6] and moves them by a thousandth a step."""
     model = load_model(step(""))
-    wrapped, _ = quantize(model, QatOptions(), {})
+    wrapped, *_ = quantize(model, QatOptions(), {})
     calibrate_ranges(wrapped, batches(digits_dataset))
     inner = tf_keras().Model(model.input, [layer.output for layer in model.layers if "re_lu" in layer.name])
     largest = [value.numpy().max() for value in inner(Splits.open(digits_dataset).train.x[:], training=False)]

@@ -11,13 +11,16 @@ import pytest
 
 from litemill.artifacts import read_manifest
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.compress.affine import depthwise_twins, with_twins
 from litemill.compress.qat import quantize
+from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
 from litemill.layout import KERAS_MODEL, MODEL
 from litemill.models import load_model, save_model
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.flatten import flatten
 from litemill.spec import DataSpec, Limit, Training
 from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 
@@ -173,8 +176,52 @@ def test_an_unknown_layer_is_no_obstacle_to_pruning_and_named_by_qat(digits_data
 def test_a_layer_to_exclude_from_qat_must_exist() -> None:
     with pytest.raises(StepFailed, match=r"no layer is named 'frist' or of that type; did you mean 'first'\?"):
         quantize(with_layers(), QatOptions(exclude=["frist"]), {})
-    _, floats = quantize(with_layers(), QatOptions(exclude=["Global*"]), {})
+    _, floats, _ = quantize(with_layers(), QatOptions(exclude=["Global*"]), {})
     assert list(floats.values()) == ["excluded"]
+
+
+def test_a_batch_norm_after_an_activation_is_trained_as_the_convolution_it_equals(
+    digits_dataset: Path, tmp_path: Path
+) -> None:
+    model = with_layers(tf_keras().layers.BatchNormalization(name="norm"), tf_keras().layers.Conv2D(8, 1, name="next"))
+    rng = np.random.default_rng(0)
+    model.get_layer("norm").set_weights([rng.random(8) + 0.5 for _ in range(4)])
+    twin = with_twins(model, depthwise_twins(model, ["norm", "next"]))
+    x = np.asarray(Splits.open(digits_dataset).test.x[:32])
+    assert type(twin.get_layer("norm")).__name__ == "DepthwiseConv2D"
+    assert np.allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+
+    made = qat_model(artifact(model, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
+    recipes = {"qat": [{"name": "qat"}, {"name": "int8"}]}
+    (variant,) = convert_bundle(tmp_path / "qat", recipes, tmp_path / "out", dataset=digits_dataset)
+
+    assert made.status == "ok", made.reason
+    assert made.steps[0].measured["float_layers"] == {}
+    assert list(made.steps[0].measured["rewritten"]) == ["norm"]
+    assert variant.status == "ok", variant.reason
+    assert variant.graph is not None and variant.graph.ops["DEPTHWISE_CONV_2D"] == 1
+    assert variant.graph.float_ops == {}
+
+
+def test_preprocessing_in_front_stays_float_in_training_and_becomes_int8_in_the_file(
+    digits_dataset: Path, tmp_path: Path
+) -> None:
+    keras = tf_keras()
+    image = keras.layers.Input((8, 8, 1))
+    scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="scaling")(image)
+    model = keras.Model(image, keras.models.Sequential(with_layers().layers)(scaled))
+    flat, _ = flatten(model)
+
+    made = qat_model(artifact(flat, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
+    recipes = {"qat": [{"name": "qat"}, {"name": "int8"}]}
+    (variant,) = convert_bundle(tmp_path / "qat", recipes, tmp_path / "out", dataset=digits_dataset)
+
+    assert made.status == "ok", made.reason
+    assert made.steps[0].measured["float_layers"] == {
+        "scaling": "preprocesses the input in front of the quantized layers"
+    }
+    assert variant.status == "ok", variant.reason
+    assert variant.graph is not None and variant.graph.float_ops == {}
 
 
 def test_nested_models_are_pruned_and_refused_by_qat(digits_dataset: Path, tmp_path: Path) -> None:
@@ -197,7 +244,7 @@ def test_a_layer_without_zeros_does_not_switch_pcqat_off_for_the_others() -> Non
     kept = {"both": shared * (values > 32), "clusters": shared, "zeros": values * (values > 32), "plain": values}
     for name, kernel in kept.items():
         model.get_layer(name).set_weights([kernel])
-    wrapped, _ = quantize(model, QatOptions(), {"clusters": 4, "per_channel": False})
+    wrapped, *_ = quantize(model, QatOptions(), {"clusters": 4, "per_channel": False})
     quantizers = {name: wrapped.get_layer(f"quant_{name}").quantize_config.weight_quantizer for name in kept}
     assert {name: type(quantizer).__name__ for name, quantizer in quantizers.items()} == {
         "both": "ClusterPreserveDefault8BitConvWeightsQuantizer",

@@ -15,6 +15,7 @@ LAYERS = [
     LayerFacts("image", "InputLayer"),
     LayerFacts("scaling", "Rescaling"),
     LayerFacts("conv", "Conv2D"),
+    LayerFacts("late", "Rescaling"),
     LayerFacts("bend", "PReLU"),
 ]
 
@@ -35,8 +36,8 @@ def test_the_list_is_that_of_the_installed_tfmot() -> None:
     [
         (["int8"], []),
         (["prune", "int8"], []),
-        (["prune", "qat", "int8"], ["scaling (Rescaling)", "bend (PReLU)"]),
-        ([{"qat": {"exclude": ["PRe*"]}}, "int8"], ["scaling (Rescaling)"]),
+        (["prune", "qat", "int8"], ["late (Rescaling)", "bend (PReLU)"]),
+        ([{"qat": {"exclude": ["PRe*"]}}, "int8"], ["late (Rescaling)"]),
         ([{"qat": {"unsupported": "float"}}, "int8"], []),
     ],
 )
@@ -44,6 +45,6 @@ def test_layers_that_stand_in_the_way_are_named(written: list[Any], obstacles: l
     assert qat_obstacles([parse_step(step) for step in written], LAYERS) == obstacles
 
 
-def test_a_nested_model_stands_in_the_way_whatever_may_stay_float() -> None:
-    nested = [*LAYERS, LayerFacts("inner", "Sequential")]
-    assert qat_obstacles([parse_step({"qat": {"unsupported": "float"}})], nested) == ["inner (a nested model)"]
+def test_a_nested_model_is_no_obstacle_because_importing_takes_it_apart() -> None:
+    nested = [LayerFacts("inner", "Sequential"), *LAYERS]
+    assert qat_obstacles([parse_step("qat")], nested) == ["late (Rescaling)", "bend (PReLU)"]

@@ -96,8 +96,10 @@ def test_what_happens_to_a_rescaling_layer_is_said(digits_model: Path, tmp_path:
     model.save(tmp_path / "m.keras")
     diagnosis = diagnose(run_spec(tmp_path / "m.keras", preprocessing={}))
     (told,) = [finding for finding in diagnosis.findings if "to_unit" in finding.what]
-    assert "becomes an operation of the .tflite file" in told.what and "unsupported: float" in told.fix
-    assert "cannot take a nested model" in diagnosis.recipes["qat"]
+    assert "becomes an operation of the .tflite file" in told.what
+    assert "leaves it float, in front of the layers it quantizes" in told.what
+    assert any("nested models were taken apart" in finding.what for finding in diagnosis.findings)
+    assert diagnosis.recipes["qat"] == ""
     assert diagnosis.recipes["pruned"] == ""
 
 
