@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from litemill.cli import app
@@ -59,6 +60,25 @@ def test_the_sweep_shows_accuracy_agreement_and_the_interval(tmp_path: Path) -> 
     told = shell.invoke(app, ["calibrate", *folders], catch_exceptions=False).output
     assert "100 calibration samples in [0, 4], training samples in [0, 1]" in told
     assert "levels are left unused" in told
+
+
+@pytest.mark.e2e
+def test_a_run_config_is_enough(digits_model: Path, tmp_path: Path) -> None:
+    config = {
+        "name": "calibrated",
+        "model": {"uri": str(digits_model.parent / "digits.keras")},
+        "data": {"kind": "digits", "preprocessing": {"scale": 0.0625}},
+        "recipes": {"int8": ["int8"]},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+
+    words = ["calibrate", str(tmp_path / "run.yaml"), "--counts", "10,100", "--json"]
+    done = shell.invoke(app, words, catch_exceptions=False)
+
+    assert done.exit_code == 0, done.output
+    study = json.loads(done.output)
+    assert [point["samples"] for point in study["points"]] == [10, 100]
+    assert study["points"][1]["agreement"] > 0.95
 
 
 @pytest.mark.parametrize(
