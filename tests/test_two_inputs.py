@@ -165,6 +165,7 @@ def test_what_does_not_fit_is_told(run: Run, tmp_path: Path) -> None:
         import_model(str(run.source), tmp_path / "data", tmp_path / "model", tmp_path / "baseline")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("target", ["host", "tflm"])
 def test_targets_compare_the_judged_output(run: Run, target: str, tmp_path: Path) -> None:
     spec = parse_target({"name": target, "device": target, **({"seconds": 0.05} if target == "host" else {})})
@@ -174,6 +175,7 @@ def test_targets_compare_the_judged_output(run: Run, target: str, tmp_path: Path
     assert benchmark_files(spec, [run.variants / "int8" / TFLITE])[0].parity is not None
 
 
+@pytest.mark.e2e
 def test_the_runner_on_a_device_is_fed_as_the_evaluation_is(run: Run, tmp_path: Path) -> None:
     """By position in the file there, by name here: the same numbers come out."""
     file, x = run.variants / "int8" / TFLITE, Splits.open(run.data).test.x[:8]
@@ -205,6 +207,7 @@ def test_train_aware_steps_train_for_the_judged_output(run: Run, step: str, opti
     assert float(np.mean(found == test.y)) > 0.9
 
 
+@pytest.mark.e2e
 def test_the_doctor_names_the_input_whose_preprocessing_is_wrong(run: Run) -> None:
     """The judged output and the leak between splits are looked at; one input is varied at a time."""
     recipes = {"int8": ["int8"], "qat": ["qat", "int8"]}

@@ -17,6 +17,7 @@ from tests.zoo import tflite
 SAMPLES = digits()[0][:64]
 
 
+@pytest.mark.e2e
 def test_one_layer_alone_is_what_tensorflow_s_debugger_converts(tmp_path: Path) -> None:
     from litemill.convert.mixed import SelectiveQuantizer
     from litemill.convert.schemes import configured, float_model, int8
@@ -60,6 +61,7 @@ def test_branches_and_files_without_common_names() -> None:
     assert rank_layers(quantized, tflite("dense", "float32").read_bytes(), rng.random((8, 64), np.float32)) == []
 
 
+@pytest.mark.e2e
 def test_a_model_trained_for_int8_is_compared_without_its_rounding(
     step: Callable[[str], Path], digits_dataset: Path, tmp_path: Path
 ) -> None:
