@@ -20,8 +20,7 @@ Shape = tuple[int | None, ...]
 CONFIG, METADATA = "config.json", "metadata.json"
 NO_INPUTS: Mapping[str, Any] = {}
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-TFLITE_MAGIC = b"TFL3"
-"""Behind the first four bytes."""
+TFLITE_MAGIC = b"TFL3"  # behind the first four bytes
 
 
 @dataclass(frozen=True)

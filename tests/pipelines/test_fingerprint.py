@@ -66,7 +66,7 @@ def test_an_edit_changes_the_fingerprint_of_what_runs_it(
 def test_a_component_knows_what_it_runs() -> None:
     """The library's function, the worker it starts, what both import; not what other components run."""
     files = {file.as_posix() for file in files_of("evaluate")}
-    for name in ("evaluate/worker.py", "evaluate/runner.py", "errors.py", "evidence.py"):
+    for name in ("evaluate/worker.py", "evaluate/runner.py", "errors.py", "evidence/variant.py"):
         assert any(file.endswith(f"litemill/{name}") for file in files)
     for folder in ("compress", "report", "track", "benchmark"):
         assert not any(f"litemill/{folder}/" in file for file in files)

@@ -1,0 +1,65 @@
+"""What a variant does: how well it predicts, and how it runs on a target."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from litemill.evidence.base import Estimate, Evidence, Status
+
+
+class Evaluation(Evidence):
+    """`evaluation.json`; the outcome for each test sample is in `samples.npz` beside it (`outcome`, `prediction`)."""
+
+    recipe: str
+    status: Status = "ok"
+    reason: str = ""
+    sha256: str = Field("", description="of the .tflite that was evaluated")
+    data_sha256: str = ""
+    metric: str = "top1"
+    higher_is_better: bool = True
+    kernels: str = Field("xnnpack", description="kernel set the outputs come from")
+    samples: int = 0
+    value: float = 0.0
+    drop: Estimate | None = Field(None, description="loss against the baseline on the same samples; positive is worse")
+    agreement: float | None = Field(None, description="fraction of samples with the baseline's prediction")
+    per_class: list[float] = Field(default_factory=list)
+    confusion: list[list[int]] = Field(default_factory=list, description="rows true, columns predicted")
+
+
+class Parity(BaseModel):
+    """Outputs on a target against the reference for its kernel set, on the same real samples."""
+
+    reference: str
+    samples: int
+    max_error: float = Field(description="largest absolute difference relative to the spread of the reference outputs")
+    agreement: float = Field(description="fraction of samples with the same largest output")
+    ok: bool
+
+
+class Measurement(Evidence):
+    """`measurement.json`: one variant on one target."""
+
+    recipe: str
+    target: str
+    status: Status = "ok"
+    reason: str = ""
+    kind: Literal["measured", "estimated", "emulated"] = "measured"
+    sha256: str = ""
+    requested_accelerator: str = ""
+    actual_accelerator: str = ""
+    delegated_fraction: float | None = Field(None, description="share of ops the accelerator took")
+    runs: int = 0
+    latency_ms: dict[str, float] = Field(default_factory=dict, description="p50, p90 and, with 2,000 samples, p99")
+    latency_ci_ms: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    init_ms: float | None = None
+    first_inference_ms: float | None = None
+    ratio_to_float32: Estimate | None = Field(None, description="p50 over the interleaved float32 baseline's p50")
+    comparison: str = Field("", description="faster, slower or no difference shown, against float32")
+    peak_memory_bytes: int | None = None
+    arena_bytes: int | None = None
+    realised_bytes: int | None = Field(None, description="the size the target stores")
+    parity: Parity | None = None
+    device: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict, description="what only this kind of target reports")

@@ -1,0 +1,76 @@
+"""What a run starts from: the prepared data, and the model with the steps it went through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from litemill.evidence.base import Evidence, Status, TensorInfo
+
+
+class SplitInfo(BaseModel):
+    """One split of a data set on disk; sha256 of its `x.npy` and `y.npy`."""
+
+    samples: int
+    x_sha256: str
+    y_sha256: str
+    class_counts: list[int] = Field(default_factory=list)
+
+
+class DatasetManifest(Evidence):
+    """`dataset.json`: where the samples came from and what was done to them."""
+
+    kind: str
+    uri: str
+    source_sha256: str
+    input_shape: list[int]
+    dtype: str
+    inputs: dict[str, list[int]] = Field(
+        default_factory=dict, description="shape of a sample by input, of several; input_shape is empty then"
+    )
+    output: str = Field("", description="name of the output that is judged, where the model has several")
+    classes: int
+    task: str = "classification"
+    metric: str = Field("top1", description="what variants are judged by, or package.module:function")
+    class_names: list[str] = Field(default_factory=list, description="where the source has them, by class index")
+    target_shape: list[int] = Field(default_factory=list, description="of one target; empty for a single number")
+    preprocessing: dict[str, Any]
+    seed: int
+    value_range: tuple[float, float] = Field(description="smallest and largest input value of the calibration split")
+    splits: dict[str, SplitInfo]
+    warnings: list[str] = Field(default_factory=list)
+
+
+class StepRecord(BaseModel):
+    """A train-aware step that was done: what was asked, and what the weights and the training show."""
+
+    step: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
+
+
+class ModelManifest(Evidence):
+    """`model.json`: a source or compressed model. A failed step leaves `status` failed, its reason and no model."""
+
+    status: Status = "ok"
+    reason: str = ""
+    origin: str
+    resolved: str = Field("", description="what an origin that may move, such as models:/name@alias, was then")
+    origin_sha256: str
+    sha256: str = Field("", description="of the SavedModel's graph and weights")
+    data_sha256: str = Field("", description="of the train split a compressed model was trained on")
+    inputs: list[TensorInfo] = Field(default_factory=list)
+    outputs: list[TensorInfo] = Field(default_factory=list)
+    output: int = Field(0, description="position of the output that is judged")
+    parameters: int = 0
+    trainable: bool = Field(True, description="false: there is only a graph, for post-training recipes")
+    notes: list[str] = Field(default_factory=list, description="what was rewritten to bring the model in, and why")
+    steps: list[StepRecord] = Field(default_factory=list)
+
+    @property
+    def judged(self) -> str:
+        """Name of the output that is judged, where there are several; else empty."""
+        return self.outputs[self.output].name if len(self.outputs) > 1 else ""
