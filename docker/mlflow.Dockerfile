@@ -23,6 +23,8 @@ ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MLFLOW_DISABLE_TELEMETRY=true
 USER 10001:10001
 WORKDIR /tmp
 VOLUME /artifacts
+# The first process of a container ignores SIGTERM unless it handles it, which this one does not.
+STOPSIGNAL SIGINT
 EXPOSE 5000
 LABEL org.opencontainers.image.title="litemill-mlflow" \
       org.opencontainers.image.description="MLflow server with PostgreSQL and Google Cloud Storage drivers" \

@@ -59,7 +59,7 @@ def composed(engine: Engine) -> Iterator[Composed]:
 
 
 @retry(
-    retry=retry_if_exception_type((requests.ConnectionError, requests.HTTPError)),
+    retry=retry_if_exception_type(requests.RequestException),
     stop=stop_after_delay(180),
     wait=wait_fixed(1),
     reraise=True,
