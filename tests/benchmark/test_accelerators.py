@@ -84,22 +84,23 @@ def test_an_npu_without_its_library_is_named(
 
 
 @pytest.fixture(scope="session")
-def software_gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def mesa(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Where the Vulkan loader finds Mesa's software GPU."""
-    if not software_gpu_package.available():
-        pytest.skip("Mesa's software GPU is fetched for Debian 12 on x86-64 only")
+    assert software_gpu_package.available(), "Mesa's software GPU is fetched for Debian 12 on x86-64 only"
     return software_gpu_package.unpack(tmp_path_factory.mktemp("mesa"))
+
+
+@pytest.fixture
+def software_gpu(mesa: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is a program on the CPU, for the time of a test."""
+    for name, value in mesa.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.e2e
 def test_a_gpu_that_is_a_program_on_the_cpu_answers_rightly_and_is_called_emulated(
-    software_gpu: dict[str, str],
-    subjects: dict[str, Subject],
-    samples: NDArray[np.float32],
-    monkeypatch: pytest.MonkeyPatch,
+    software_gpu: None, subjects: dict[str, Subject], samples: NDArray[np.float32]
 ) -> None:
-    for name, value in software_gpu.items():
-        monkeypatch.setenv(name, value)
     schemes = ("float32", "float16", "dynamic", "int8")
     for one in measure([subjects[scheme] for scheme in schemes], samples, accelerator="gpu"):
         assert (one.status, one.reason, one.kind, one.delegated_fraction) == ("ok", "", "emulated", 1.0)
@@ -111,14 +112,9 @@ def test_a_gpu_that_is_a_program_on_the_cpu_answers_rightly_and_is_called_emulat
 
 @pytest.mark.e2e
 def test_parity_refuses_a_gpu_that_is_further_off_than_half_precision(
-    software_gpu: dict[str, str],
-    subjects: dict[str, Subject],
-    samples: NDArray[np.float32],
-    monkeypatch: pytest.MonkeyPatch,
+    software_gpu: None, subjects: dict[str, Subject], samples: NDArray[np.float32]
 ) -> None:
     """Inputs that half precision cannot hold."""
-    for name, value in software_gpu.items():
-        monkeypatch.setenv(name, value)
     (one,) = measure([subjects["float32"]], samples * 3e5, accelerator="gpu")
     assert one.status == "failed" and one.reason.startswith("outputs differ by ")
     assert one.parity and not one.parity.ok
