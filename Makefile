@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-CONFIG ?= pipelines/configs/digits.yaml
-OUT ?= out/$(basename $(notdir $(CONFIG)))
+CONFIG ?= pipelines/digits/config.yaml
+OUT ?= out/$(notdir $(patsubst %/,%,$(dir $(CONFIG))))
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,7 +36,7 @@ examples/%/model.keras: examples/%/train.py | setup
 	$(BIN)/python $<
 
 demo: setup examples/digits/model.keras  ## train a small model and run its whole pipeline: table, report, MLflow
-	$(BIN)/python -m pipelines run $(CONFIG) --out $(OUT)
+	$(BIN)/litemill run $(CONFIG) --out $(OUT)
 
 test: setup lint  ## lint, type check and the fast test suite
 	$(BIN)/pytest
@@ -61,10 +61,10 @@ images:  ## build the images train and edge with docker or podman (BASE_IMAGE, P
 	@docker/build.sh
 
 compile: setup  ## compile CONFIG to Kubeflow YAML in out/
-	$(BIN)/python -m pipelines compile $(CONFIG) -o $(OUT).yaml
+	$(BIN)/litemill compile $(CONFIG) -o $(OUT).yaml
 
-golden: setup  ## compile the shipped configs into pipelines/compiled/ (what the tests compare with)
-	@for config in pipelines/configs/*.yaml; do $(BIN)/python -m pipelines compile $$config -o pipelines/compiled/$$(basename $$config); done
+golden: setup  ## compile the shipped configs to the pipeline.yaml beside them (what the tests compare with)
+	@for config in pipelines/*/config.yaml; do $(BIN)/litemill compile $$config -o $$(dirname $$config)/pipeline.yaml; done
 
 lock: $(VENV)/.ready  ## resolve requirements.lock anew from setup.py
 	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header setup.py \

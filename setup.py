@@ -1,4 +1,4 @@
-"""The distribution `litemill`: the library and its command line. `components/` and `pipelines/` run from a checkout."""
+"""The distribution `litemill`: everything that `pip install` brings."""
 
 from pathlib import Path
 
@@ -63,5 +63,5 @@ setup(
             "uv",
         ],
     },
-    entry_points={"console_scripts": ["litemill = litemill.cli:main"]},
+    entry_points={"console_scripts": ["litemill = litemill.cli.app:main"]},
 )

@@ -23,17 +23,17 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.fashion_mnist.train import train
-from litemill.artifacts import read_manifest, write_text
+from litemill.artifacts.files import read_manifest, write_text
+from litemill.artifacts.layout import DATASET, MODEL
 from litemill.benchmark import benchmark_bundle
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing, Training
+from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.evaluate import evaluate_bundle
 from litemill.evidence import Evaluation, Measurement, ModelManifest, VariantManifest
-from litemill.layout import DATASET, MODEL
 from litemill.models import save_model
-from litemill.spec import BASELINE, DataSpec, Limit, Preprocessing, Training
-from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 
 SPARSITY, CLUSTERS = 0.5, 16
 TARGET = "ethos-u55-128"

@@ -30,15 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.fashion_mnist.train import build as example
+from litemill.artifacts.layout import TFLITE
+from litemill.config.run import DataSpec, Limit, Preprocessing
+from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
-from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest
-from litemill.layout import TFLITE
 from litemill.models import save_model
 from litemill.models.backend import make_deterministic, tf_keras
-from litemill.spec import DataSpec, Limit, Preprocessing
-from litemill.steps import Step
+from litemill.runtime import Runner
 
 LEAST_RATIO = 5.0
 IMAGES = 10_000

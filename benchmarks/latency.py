@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from litemill import console
 from litemill.benchmark import benchmark_files
+from litemill.cli import console
+from litemill.config.targets import parse_target
 from litemill.evidence import Measurement
 from litemill.models.backend import tensorflow, tf_keras
-from litemill.targets import parse_target
 
 SESSIONS = 8
 HOLD = 6

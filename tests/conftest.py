@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.config.run import DataSpec, Limit, Preprocessing, Training
+from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.data import Splits, prepare_data
 from litemill.evidence import ModelManifest
-from litemill.spec import DataSpec, Limit, Preprocessing, Training
-from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
 """Of the train-aware steps below: 36 steps of training."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from litemill.artifacts import write_manifest
+from litemill.artifacts.files import write_manifest
+from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
 from litemill.evidence import (
     Estimate,
     Evaluation,
@@ -21,7 +22,6 @@ from litemill.evidence import (
     VariantParity,
     WeightInfo,
 )
-from litemill.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
 
 SAMPLES_TESTED = 10_000
 BASELINE_ACCURACY = 0.9191

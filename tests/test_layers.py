@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMPONENTS = sorted(path for path in (ROOT / "components").glob("*.py") if path.stem not in ("__init__", "images"))
+COMPONENTS = sorted(
+    path for path in (ROOT / "litemill" / "components").glob("*.py") if path.stem not in ("__init__", "images")
+)
 LIGHT = (
     "data",
     "evaluate",
@@ -19,7 +21,7 @@ LIGHT = (
     "select",
     "track",
     "report",
-    "storage",
+    "artifacts",
     "cli",
     "models",
     "convert",
@@ -53,7 +55,7 @@ def test_a_component_is_thin(path: Path) -> None:
     tree = ast.parse(path.read_text())
     outside = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert all(
-        isinstance(node, ast.ImportFrom) and node.module in ("kfp", "kfp.dsl", "typing", "components.images")
+        isinstance(node, ast.ImportFrom) and node.module in ("kfp", "kfp.dsl", "typing", "litemill.components.images")
         for node in outside
     )
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]

@@ -9,28 +9,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.inputs import named
+from litemill.artifacts.layout import MODEL, SAVED_MODEL, TFLITE, VARIANT
 from litemill.benchmark import benchmark_bundle
 from litemill.benchmark.files import benchmark_files
 from litemill.benchmark.python_runner import RunnerOptions, lay_out, read_outputs, run_local
 from litemill.benchmark.session import Subject
 from litemill.compress import finetune_model, prune_model, qat_model
+from litemill.config.run import BASELINE, DataSpec, RunSpec, Training
+from litemill.config.steps import FinetuneOptions, PruneOptions, QatOptions, Step
+from litemill.config.targets import parse_target
 from litemill.convert import convert_bundle
 from litemill.convert.parity import keras_outputs
 from litemill.data import Splits, prepare_data
 from litemill.doctor import diagnose
+from litemill.doctor.preflight import preflight
 from litemill.errors import InputError
-from litemill.evaluate import Runner, evaluate_bundle
+from litemill.evaluate import evaluate_bundle
 from litemill.evidence import ModelManifest, VariantManifest
-from litemill.importing import import_model
-from litemill.inputs import named
-from litemill.layout import MODEL, SAVED_MODEL, TFLITE, VARIANT
 from litemill.models.backend import tf_keras
 from litemill.models.source import load_source
-from litemill.preflight import preflight
-from litemill.spec import BASELINE, DataSpec, RunSpec, Training
-from litemill.steps import FinetuneOptions, PruneOptions, QatOptions, Step
-from litemill.targets import parse_target
+from litemill.runtime import Runner
+from litemill.stages.import_model import import_model
 
 INPUTS = {"picture": {"scale": 1 / 255}, "context": {"mean": [3.0]}}
 

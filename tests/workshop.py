@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import sha256_of, write_manifest
+from litemill.artifacts.files import sha256_of, write_manifest
+from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, SPLITS, TFLITE, X, Y
+from litemill.config.steps import parse_step
 from litemill.convert import convert_bundle, worker
 from litemill.evidence import DatasetManifest, ModelManifest, SplitInfo, TensorInfo, VariantManifest
-from litemill.layout import DATASET, MODEL, SAVED_MODEL, SPLITS, TFLITE, X, Y
 from litemill.models.backend import tf_keras
-from litemill.steps import parse_step
 
 Array = NDArray[Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from litemill.artifacts.layout import SAVED_MODEL
 from litemill.convert import worker
-from litemill.layout import SAVED_MODEL
 from litemill.models.backend import tf_keras
 
 

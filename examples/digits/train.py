@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from litemill.config.run import DataSpec, Preprocessing
 from litemill.data import Splits, prepare_data
 from litemill.models.backend import make_deterministic, tf_keras
 from litemill.models.store import write_keras
-from litemill.spec import DataSpec, Preprocessing
 
 DATA = DataSpec(kind="digits", preprocessing=Preprocessing(scale=1 / 16))
 SEED = 1

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from litemill.config.run import DataSpec
 from litemill.data.fashion_mnist import PLACES, open_fashion_mnist
-from litemill.spec import DataSpec
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from litemill.config.run import DataSpec, Preprocessing
 from litemill.data import Splits, prepare_data
 from litemill.models.backend import make_deterministic, tensorflow, tf_keras
 from litemill.models.store import write_keras
-from litemill.spec import DataSpec, Preprocessing
 
 HERE = Path(__file__).parent
 DATA = DataSpec(kind="npz", uri=str(HERE / "data.npz"), preprocessing=Preprocessing(scale=1 / 255))

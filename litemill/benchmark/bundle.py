@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.artifacts.files import read_manifest, staged, write_manifest
+from litemill.artifacts.layout import MEASUREMENT, TFLITE, VARIANT
 from litemill.benchmark.locks import held
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject, failed
+from litemill.config.run import BASELINE
+from litemill.config.targets import TargetSpec, parse_target
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
 from litemill.evidence import Estimate, Measurement, VariantManifest
-from litemill.layout import MEASUREMENT, TFLITE, VARIANT
-from litemill.spec import BASELINE
-from litemill.targets import TargetSpec, parse_target
 
 log = logging.getLogger(__name__)
 

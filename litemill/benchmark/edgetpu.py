@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.benchmark.session import Subject, failed
+from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError, InputError, StepFailed
 from litemill.evidence import Measurement
 from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.accelerators import ACCELERATORS
-from litemill.targets import TargetSpec
 
 NAME = "edgetpu"
 PROGRAM = "edgetpu_compiler"

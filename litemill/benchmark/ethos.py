@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.benchmark.session import Subject, failed
+from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
-from litemill.targets import TargetSpec
 
 SECONDS = 600.0
 CONFIG_FILE = "Arm/vela.ini"

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
+from litemill.artifacts.inputs import joined, sample_shapes
 from litemill.benchmark.locks import held
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject
+from litemill.config.targets import TargetSpec
 from litemill.errors import InputError
 from litemill.evidence import Measurement
 from litemill.flatbuffer import read_graph
-from litemill.inputs import joined, sample_shapes
-from litemill.targets import TargetSpec
 
 
 def benchmark_files(

@@ -23,9 +23,9 @@ from litemill.benchmark.python_runner import (
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import Samples, compare, percentile, percentiles, ratio_of_medians
 from litemill.benchmark.transport import LocalTransport, Transport
+from litemill.config.targets import TargetSpec
 from litemill.errors import StepFailed
 from litemill.evidence import Measurement, Parity
-from litemill.targets import TargetSpec
 
 SOFTWARE = "adapterType=CPU"
 """In the name of a GPU that is a program on the CPU, such as Mesa's llvmpipe."""

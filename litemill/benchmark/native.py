@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
 from litemill.benchmark import benchmark_model as tool
 from litemill.benchmark.benchmark_model import Timings
 from litemill.benchmark.parity import compare_outputs
@@ -21,9 +21,9 @@ from litemill.benchmark.python_runner import lay_out, reference_outputs
 from litemill.benchmark.remote import Remote, run_held, shell_facts, shell_state
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import compare, percentile, ratio_of_medians
+from litemill.config.targets import ON_DEVICE, TargetSpec
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement, Parity
-from litemill.targets import ON_DEVICE, TargetSpec
 
 ROUNDS = 8
 PATIENCE = 4

@@ -14,7 +14,7 @@ from litemill.benchmark.remote_python import RemotePython
 from litemill.benchmark.session import Target
 from litemill.benchmark.ssh import SshDevice
 from litemill.benchmark.tflm import TflmTarget
-from litemill.targets import TargetSpec
+from litemill.config.targets import TargetSpec
 
 
 def remote_target(spec: TargetSpec, remote: Remote) -> Target:

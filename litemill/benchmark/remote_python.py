@@ -11,8 +11,8 @@ from typing import Any
 from litemill.benchmark.launch import DEVICE, GRACE, death, last_words
 from litemill.benchmark.python_runner import Entry, RunnerOptions
 from litemill.benchmark.remote import Remote, run_held
+from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError, StepFailed
-from litemill.targets import TargetSpec
 
 TIMED_OUT = 128 + 14
 """A shell's exit code for a program ended by SIGALRM, which the runner sets on itself."""

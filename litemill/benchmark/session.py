@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.evaluate.runner import dequantize, quantize
+from litemill.artifacts.inputs import joined, named
 from litemill.evidence import GraphReport, Measurement, TensorInfo, VariantManifest
 from litemill.flatbuffer.reader import signature_names
-from litemill.inputs import joined, named
+from litemill.runtime.runner import dequantize, quantize
 
 FLOAT_SCHEMES = frozenset({"float32", "float16"})
 FLOAT_TOLERANCE = 1e-3

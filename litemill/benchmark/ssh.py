@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from litemill.benchmark.launch import last_words
 from litemill.benchmark.remote import ANSWER_SECONDS
+from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError
-from litemill.targets import TargetSpec
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from litemill.benchmark.launch import run_program
 from litemill.benchmark.parity import compare_outputs
 from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
 from litemill.benchmark.session import Subject, failed
+from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
-from litemill.targets import TargetSpec
 
 SECONDS = 300.0
 TOLERANCE = 0.01

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.inputs import named
+from litemill.config.run import Augmentation, Training
 from litemill.errors import InputError
-from litemill.inputs import named
 from litemill.models.backend import tensorflow
-from litemill.spec import Augmentation, Training
 
 STEPS_PER_CALL = 32
 """Training steps in one call into TensorFlow: saves about a fifth of the time against one step a call."""

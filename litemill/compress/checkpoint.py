@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
 
 VARIABLE = "LITEMILL_CHECKPOINTS"
 _STATE = "state.json"

@@ -18,10 +18,10 @@ from litemill.compress.layers import (
 )
 from litemill.compress.prune import TOLERANCE
 from litemill.compress.step import Done, Work, run_step
+from litemill.config.run import Training
+from litemill.config.steps import ClusterOptions
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest, StepRecord
-from litemill.spec import Training
-from litemill.steps import ClusterOptions
 
 INITIALIZATIONS = {
     "kmeans++": "KMEANS_PLUS_PLUS",

@@ -7,9 +7,9 @@ from pathlib import Path
 from litemill.compress.batch_norm import refresh_batch_norm
 from litemill.compress.layers import copy_model
 from litemill.compress.step import Done, Work, run_step
+from litemill.config.run import Training
+from litemill.config.steps import FinetuneOptions
 from litemill.evidence import ModelManifest
-from litemill.spec import Training
-from litemill.steps import FinetuneOptions
 
 
 def finetune_model(

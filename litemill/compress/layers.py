@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.config.steps import LayerOptions, named_by, nearest
 from litemill.errors import StepFailed
 from litemill.models.backend import tf_keras
-from litemill.steps import LayerOptions, named_by, nearest
 
 KERNELS: Mapping[str, str] = {
     "Conv1D": "kernel",

@@ -16,9 +16,9 @@ from litemill.compress.batches import Batches
 from litemill.compress.checkpoint import Checkpoints, Snapshot
 from litemill.compress.layers import FEWEST_ZEROS, sparsity
 from litemill.compress.objective import Criterion, Loss
+from litemill.config.run import Training
 from litemill.errors import StepFailed
 from litemill.models.backend import tensorflow, tf_keras
-from litemill.spec import Training
 
 log = logging.getLogger(__name__)
 

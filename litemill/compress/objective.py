@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from litemill.config.kinds import Task
+from litemill.config.run import Distillation
 from litemill.errors import StepFailed
-from litemill.kinds import Task
 from litemill.models.backend import tensorflow, tf_keras
-from litemill.spec import Distillation
 
 Loss = Callable[[Any, Any, Any], Any]
 """Of samples [batch, …], labels [batch, …] and outputs [batch, …]: a scalar, averaged over the batch."""

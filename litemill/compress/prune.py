@@ -16,11 +16,11 @@ from litemill.compress.layers import (
     wrap_layers,
 )
 from litemill.compress.step import Done, Work, run_step
+from litemill.config.run import Training
+from litemill.config.steps import PruneOptions
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
-from litemill.pattern import pattern_breaks
-from litemill.spec import Training
-from litemill.steps import PruneOptions
+from litemill.flatbuffer.pattern import pattern_breaks
 
 TOLERANCE = 0.02
 """A layer may miss the sparsity asked for by this much: small kernels and blocks cannot hit every fraction."""

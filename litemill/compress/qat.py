@@ -13,11 +13,11 @@ from litemill.compress.preserve import clusters_of, make_scheme
 from litemill.compress.ranges import calibrate_ranges
 from litemill.compress.step import Done, Work, run_step
 from litemill.compress.support import PREPROCESSING
+from litemill.config.run import Training
+from litemill.config.steps import QatOptions
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
 from litemill.models.backend import tf_keras
-from litemill.spec import Training
-from litemill.steps import QatOptions
 
 METHODS = {(False, False): "QAT", (True, False): "PQAT", (False, True): "CQAT", (True, True): "PCQAT"}
 """What quantization-aware training is called after (pruning, clustering)."""

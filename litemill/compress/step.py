@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from litemill import kinds
-from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.artifacts.files import read_manifest, staged, write_manifest
+from litemill.artifacts.layout import MODEL
 from litemill.compress import checkpoint
 from litemill.compress.batches import Batches
 from litemill.compress.loop import Task, fine_tune, resumable_randomness
 from litemill.compress.objective import criterion_of, objective
+from litemill.config import kinds
+from litemill.config.run import Training
+from litemill.config.steps import TrainOptions
 from litemill.data import Splits
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest, StepRecord
-from litemill.layout import MODEL
 from litemill.models import load_model, save_model
 from litemill.models.backend import make_deterministic, tf_keras
-from litemill.spec import Training
-from litemill.steps import TrainOptions
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from litemill.config.steps import QatOptions, Step, named_by
 from litemill.models.peek import LayerFacts
-from litemill.steps import QatOptions, Step, named_by
 
 NESTED = frozenset({"Functional", "Sequential", "Model"})
 PREPROCESSING = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})

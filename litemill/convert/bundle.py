@@ -9,18 +9,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from litemill.artifacts import read_manifest, sha256_of, staged, write_manifest
+from litemill.artifacts.files import read_manifest, sha256_of, staged, write_manifest
+from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
+from litemill.config.steps import CALIBRATED, Step
 from litemill.convert.findings import Findings
-from litemill.convert.proof import prove
+from litemill.convert.promises import prove
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
-from litemill.flatbuffer import canonical_digest, measure_sizes, read_graph, slim_files
+from litemill.flatbuffer import measure_sizes, read_graph
 from litemill.flatbuffer.fusion import count_folded
-from litemill.flatbuffer.slim import DEFAULT_KEEP
-from litemill.isolation import Job, Outcome, run_isolated
-from litemill.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
-from litemill.steps import CALIBRATED, Step
+from litemill.process.isolation import Job, Outcome, run_isolated
+from litemill.slim import canonical_digest, slim_files
+from litemill.slim.rewrite import DEFAULT_KEEP
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def convert_bundle(
         subsets: Calibration samples by recipe (`.npy`) instead of the split, as many as there are; what comes of them
             is not compared with the training data.
         seed: Recorded, and given to TensorFlow and numpy.
-        slim: Whether to slim each variant, which changes no output bit (see litemill.flatbuffer.slim).
+        slim: Whether to slim each variant, which changes no output bit (see litemill.slim.rewrite).
         keep: What slimming keeps of names, signatures and metadata.
         time_limit: Seconds that one conversion may take.
 

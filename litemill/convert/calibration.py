@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from litemill.artifacts.inputs import named
+from litemill.artifacts.layout import X, Y
 from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES, FEWEST_CALIBRATION_SAMPLES, balanced
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport
-from litemill.inputs import named
-from litemill.layout import X, Y
 
 Samples = NDArray[Any]
 

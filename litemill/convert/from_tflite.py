@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.config.steps import Int8Options, Int16x8Options, Options
 from litemill.convert.batch import SIGNATURE
 from litemill.convert.findings import Conversion, Converted
 from litemill.errors import StepFailed
 from litemill.flatbuffer.graph import report
 from litemill.flatbuffer.reader import ints, parse_model, text
-from litemill.steps import Int8Options, Int16x8Options, Options
 
 Samples = NDArray[np.float32]
 EVERYTHING = ".*"

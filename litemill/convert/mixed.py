@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.config.steps import MixedInt8Options
 from litemill.convert.sensitivity import MEASURED_SAMPLES, rank_layers, run, sqnr_db
 from litemill.errors import StepFailed
 from litemill.evidence import LayerSensitivity
 from litemill.models.backend import tensorflow
-from litemill.steps import MixedInt8Options
 
 log = logging.getLogger(__name__)
 Samples = NDArray[np.float32]

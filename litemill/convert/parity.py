@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.config.kinds import Kernels
 from litemill.convert.batch import SIGNATURE
-from litemill.evaluate.runner import Runner
 from litemill.evidence import VariantParity
 from litemill.flatbuffer import read_graph
-from litemill.kinds import Kernels
+from litemill.runtime.runner import Runner
 
 Outputs = NDArray[np.float32]
 

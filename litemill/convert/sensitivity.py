@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from litemill.convert.batch import free_reshapes
 from litemill.errors import InputError
-from litemill.evaluate.runner import Runner
 from litemill.evidence import LayerSensitivity
 from litemill.flatbuffer.reader import DTYPE_NAMES, constant, ints, op_name, parse_model, text
-from litemill.flatbuffer.sharing import pack_shared
+from litemill.runtime.runner import Runner
+from litemill.slim.sharing import pack_shared
 
 log = logging.getLogger(__name__)
 Samples = NDArray[np.float32]

@@ -1,8 +1,8 @@
 """Which calibration samples stretch a tensor's range most: one outlier takes levels from all other samples.
 
 Reads every activation of the float model in LiteRT with all tensors preserved. `python -m litemill.convert.stretch
-FOLDER` is the process it runs in (see litemill.isolation): a job holds `name`, `tflite`, `samples` (`x.npy`) and
-`out`, the JSON file to write.
+FOLDER` is the process it runs in (see litemill.process.isolation): a job holds `name`, `tflite`, `samples` (`x.npy`)
+and `out`, the JSON file to write.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from litemill.artifacts import write_manifest
+from litemill.artifacts.files import write_manifest
 from litemill.flatbuffer.reader import op_name, read_model
-from litemill.isolation import Job, serve
+from litemill.process.isolation import Job, serve
 
 BATCH = 32
 INPUT = "input"

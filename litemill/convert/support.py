@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from litemill.steps import Options, Step
+from litemill.config.steps import Options, Step
 
 FROM_TFLITE: dict[str, frozenset[str]] = {
     "float32": frozenset(),

@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import MODEL, TFLITE, X
+from litemill.config.run import BASELINE
+from litemill.config.steps import CALIBRATED, Step, nearest
 from litemill.convert import stretch
 from litemill.convert.bundle import TIME_LIMIT, convert_bundle
 from litemill.convert.calibration import compare_inputs, training_samples
-from litemill.convert.checks import check_inputs
+from litemill.convert.contract import check_inputs
 from litemill.convert.stretch import Stretch, Stretches
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES, balanced_order
 from litemill.data.splits import Split, Splits
 from litemill.errors import ConfigError, StepFailed
 from litemill.evaluate import evaluate_bundle
 from litemill.evidence import CalibrationReport, Estimate, Evaluation, Evidence, ModelManifest
-from litemill.isolation import run_isolated
-from litemill.layout import MODEL, TFLITE, X
-from litemill.spec import BASELINE
-from litemill.steps import CALIBRATED, Step, nearest
+from litemill.process.isolation import run_isolated
 
 COUNTS = (1, 10, 50, 100, 200, 500, 1000, 2000)
 """Calibration samples that are tried, up to what the split has, and all of it."""

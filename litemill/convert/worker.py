@@ -1,4 +1,4 @@
-"""The process that converts: `python -m litemill.convert.worker FOLDER` (see litemill.isolation).
+"""The process that converts: `python -m litemill.convert.worker FOLDER` (see litemill.process.isolation).
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
 (the split's `x.npy`, or empty), `train` (the train split's folder, or empty: the outcome is not compared on it), `test`
@@ -20,22 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from litemill.artifacts import write_manifest
-from litemill.convert.agreement import check_agreement, compare_outputs
+from litemill.artifacts.files import write_manifest
+from litemill.config.steps import CALIBRATED, Step
 from litemill.convert.batch import SIGNATURE, free_reshapes
 from litemill.convert.calibration import compare_inputs, training_samples
-from litemill.convert.checks import check_inputs, check_outputs, check_variant
+from litemill.convert.collapse import check_agreement, compare_outputs
+from litemill.convert.contract import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Conversion, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
 from litemill.convert.sensitivity import float_twin, rank_layers, run
 from litemill.convert.support import tflite_obstacle
 from litemill.errors import StepFailed
-from litemill.evaluate.runner import Runner
 from litemill.evidence import CalibrationReport, VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
-from litemill.isolation import Job, serve
 from litemill.models.backend import tensorflow
-from litemill.steps import CALIBRATED, Step
+from litemill.process.isolation import Job, serve
+from litemill.runtime.runner import Runner
 
 CHECKED_SAMPLES = 64
 COMPARED_SAMPLES = 256
@@ -100,7 +100,7 @@ def _float_model(job: Job) -> bytes:
     """The model that is converted in float: its float conversion, or the `.tflite` it comes from."""
     if job.get("tflite"):
         return float_twin(Path(job["tflite"]).read_bytes())
-    from litemill.convert.schemes import float_model
+    from litemill.convert.from_saved_model import float_model
 
     return float_model(Path(job["static_model"]))
 
@@ -118,12 +118,12 @@ def _opened(job: Job, step: Step) -> tuple[Path, Mapping[str, Conversion], Calla
             raise StepFailed(obstacle)
         return Path(job["tflite"]), from_tflite.CONVERSIONS, dict
     tensorflow().random.set_seed(job["seed"])
-    from litemill.convert import schemes
+    from litemill.convert import from_saved_model
 
     static = Path(job["static_model"])
     if not static.exists():
         _fix_batch(Path(job["saved_model"]), static)
-    return static, schemes.CONVERSIONS, partial(_frozen_ops, static)
+    return static, from_saved_model.CONVERSIONS, partial(_frozen_ops, static)
 
 
 def _parity(job: Job, out: Path) -> list[VariantParity]:
@@ -140,7 +140,7 @@ def _parity(job: Job, out: Path) -> list[VariantParity]:
 @lru_cache(maxsize=1)
 def _references(saved_model: str, static_model: str, test: str, task: str, output: str) -> References:
     """What the model that is converted answers, computed once for all its variants."""
-    from litemill.convert.schemes import float_model
+    from litemill.convert.from_saved_model import float_model
 
     float32 = Path(static_model) / "float32.tflite"
     float32.write_bytes(float_model(Path(static_model)))

@@ -9,14 +9,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from litemill.artifacts.inputs import joined, row_dtype
+from litemill.artifacts.storage import fetch
+from litemill.config.run import DataSpec
+from litemill.config.steps import nearest
 from litemill.data.labels import targets_for, unknown
 from litemill.data.npy import NpyStream
 from litemill.data.source import Samples, Source, SourceSplit, reading_through, rows_per_block
 from litemill.errors import InputError
-from litemill.inputs import joined, row_dtype
-from litemill.spec import DataSpec
-from litemill.steps import nearest
-from litemill.storage import fetch
 
 Member = Callable[[str], NpyStream]
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from litemill.artifacts.inputs import finite_rows, holds_floats
+from litemill.config.run import DataSpec
 from litemill.data.arrays import open_npz, open_numpy
 from litemill.data.csv_windows import open_csv
 from litemill.data.digits import open_digits
@@ -17,8 +19,6 @@ from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES
 from litemill.data.source import Index, Samples, Source, SourceFacts
 from litemill.data.tfrecord import open_tfrecord
 from litemill.errors import InputError
-from litemill.inputs import finite_rows, holds_floats
-from litemill.spec import DataSpec
 
 OPENERS: dict[str, Callable[[DataSpec, int], Source]] = {
     "npz": open_npz,

@@ -18,13 +18,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.storage import fetch
+from litemill.config.kinds import CsvOptions
+from litemill.config.run import DataSpec
+from litemill.config.steps import nearest
 from litemill.data.labels import targets_for
 from litemill.data.source import BLOCK_BYTES, Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
-from litemill.kinds import CsvOptions
-from litemill.spec import DataSpec
-from litemill.steps import nearest
-from litemill.storage import fetch
 
 SPLITS = ("train", "test", "calibration")
 FLOAT32 = np.dtype(np.float32)

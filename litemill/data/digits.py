@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for
 from litemill.data.source import Source, SourceSplit, reading_array
-from litemill.spec import DataSpec
 
 SEED = 20
 """Of the fixed split: the same test digits whatever the seed of a run."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from litemill.artifacts.storage import fetch
+from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for
 from litemill.data.source import Samples, Source, SourceSplit, reading_through, rows_per_block
 from litemill.errors import InputError
-from litemill.spec import DataSpec
-from litemill.storage import fetch
 
 PLACES = (Path("/usr/share/datasets/fashion-mnist"), Path("~/.keras/datasets/fashion-mnist"))
 PREFIX = {"train": "train", "test": "t10k"}

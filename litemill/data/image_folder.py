@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from litemill.artifacts.storage import fetch
+from litemill.config.kinds import ImageFolderOptions
+from litemill.config.run import DataSpec
 from litemill.data.images import image_shape, reading_images, settle
 from litemill.data.labels import targets_for
 from litemill.data.sampling import in_proportion
 from litemill.data.source import Labels, Source, SourceSplit
 from litemill.errors import InputError
-from litemill.kinds import ImageFolderOptions
-from litemill.spec import DataSpec
-from litemill.storage import fetch
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 SPLIT_FOLDERS = {

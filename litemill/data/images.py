@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from litemill.config.run import Preprocessing
 from litemill.data.source import Index, Samples, rows_per_block
 from litemill.errors import InputError
-from litemill.spec import Preprocessing
 
 MODES = {"rgb": "RGB", "grayscale": "L"}
 Encoded = Path | bytes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from litemill.config.kinds import Task
 from litemill.data.source import Labels, Samples, Targets
 from litemill.errors import InputError
-from litemill.kinds import Task
 
 
 def targets_for(task: Task, stored: Samples | None, samples: int, where: str) -> Targets:

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from litemill.artifacts import staged, write_manifest
+from litemill.artifacts.files import staged, write_manifest
+from litemill.artifacts.inputs import extremes, finite_rows, row_dtype
+from litemill.artifacts.layout import DATASET, SPLITS, X, Y
+from litemill.artifacts.storage import digest
+from litemill.config.kinds import default_metric
+from litemill.config.run import DataSpec
 from litemill.data.checks import check_finite, check_source, open_source
 from litemill.data.preprocess import model_inputs
 from litemill.data.sampling import balanced, in_proportion
 from litemill.data.source import Index, Source, SourceSplit, Targets
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, SplitInfo
-from litemill.inputs import extremes, finite_rows, row_dtype
-from litemill.kinds import default_metric
-from litemill.layout import DATASET, SPLITS, X, Y
-from litemill.spec import DataSpec
-from litemill.storage import digest
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.inputs import joined, named
+from litemill.config.run import DataSpec, Preprocessing
 from litemill.data.source import Samples
 from litemill.errors import InputError
-from litemill.inputs import joined, named
-from litemill.spec import DataSpec, Preprocessing
 
 IMAGE_KINDS = ("image_folder", "tfrecord")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from litemill.artifacts.inputs import joined, row_dtype
+from litemill.artifacts.storage import fetch
+from litemill.config.kinds import PythonOptions
+from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for, unknown
 from litemill.data.source import Index, Samples, Source, SourceSplit, reading_array, rows_per_block
 from litemill.errors import InputError
-from litemill.inputs import joined, row_dtype
-from litemill.kinds import PythonOptions
-from litemill.spec import DataSpec
-from litemill.storage import fetch
 
 
 def open_python(spec: DataSpec, seed: int) -> Source:

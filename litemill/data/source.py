@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.inputs import sample_shapes
+from litemill.artifacts.inputs import sample_shapes
 
 Samples = NDArray[np.generic]
 Labels = NDArray[np.int64]
@@ -30,7 +30,7 @@ class SourceSplit:
         name: `train`, `calibration` or `test`.
         where: How to point a user at it, e.g. `data.npz[x_train]`.
         shape: Shape of one sample; empty where there are several inputs.
-        dtype: Of the raw samples; structured where there are several inputs (see `litemill.inputs`).
+        dtype: Of the raw samples; structured where there are several inputs (see `litemill.artifacts.inputs`).
         targets: One for each sample: class indices from 0 (int64; −1 where not known), or numbers (float32).
         read: Gives the raw samples at ascending rows as consecutive blocks, `[rows, *shape]`.
     """

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.inputs import row_dtype
+from litemill.artifacts.layout import DATASET, X, Y
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
-from litemill.inputs import row_dtype
-from litemill.layout import DATASET, X, Y
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Split:
 
     Attributes:
         x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only. Of several inputs a
-            structured array `[samples]` with a field for each (see `litemill.inputs`).
+            structured array `[samples]` with a field for each (see `litemill.artifacts.inputs`).
         y: Targets, one a sample. Class indices, int64: −1 in a calibration split without labels; of a reconstruction, 1
             for an anomaly. Of a regression `[samples, *target_shape]` float32, NaN where not known.
     """

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from litemill.artifacts.inputs import joined, row_dtype
+from litemill.artifacts.storage import fetch
+from litemill.config.kinds import TFRecordFeature, TFRecordOptions
+from litemill.config.run import DataSpec, Preprocessing
 from litemill.data.images import decode, image_shape, settle
 from litemill.data.labels import targets_for, unknown
 from litemill.data.source import Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
-from litemill.inputs import joined, row_dtype
-from litemill.kinds import TFRecordFeature, TFRecordOptions
-from litemill.spec import DataSpec, Preprocessing
-from litemill.storage import fetch
-from litemill.wire import messages
+from litemill.protobuf import messages
 
 SPLITS = {"train": True, "test": True, "calibration": False}
 """Splits by file name prefix, and whether they must be there."""

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from litemill.artifacts import write_text
+from litemill.artifacts.files import write_text
+from litemill.artifacts.storage import fetch
+from litemill.config.run import DataSpec, ModelSpec, RunSpec, Training
+from litemill.config.steps import Step
 from litemill.data.checks import check_source, open_source
 from litemill.doctor.findings import Diagnosis, Finding, to_markdown
 from litemill.doctor.layers import examine_layers, examine_preprocessing_layers, examine_recipes, examine_rewrites
@@ -15,10 +18,7 @@ from litemill.doctor.scaling import examine_scaling
 from litemill.errors import InputError
 from litemill.models.peek import check_fit, peek
 from litemill.models.source import load_source
-from litemill.preparing import fitted
-from litemill.spec import DataSpec, ModelSpec, RunSpec, Training
-from litemill.steps import Step
-from litemill.storage import fetch
+from litemill.stages.prepare import fitted
 
 
 def diagnose(spec: RunSpec) -> Diagnosis:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from litemill.artifacts.inputs import constant_rows
+from litemill.config.run import DataSpec
 from litemill.data.sampling import balanced
 from litemill.data.source import Source, SourceSplit
 from litemill.doctor.findings import Finding
-from litemill.inputs import constant_rows
-from litemill.spec import DataSpec
 
 MOST_ROWS = 20_000
 """Samples of a split that are looked at, evenly spaced; a diagnosis takes less than a minute."""

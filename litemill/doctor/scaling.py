@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.inputs import named
+from litemill.config.run import DataSpec, Preprocessing
 from litemill.data.preprocess import model_inputs
 from litemill.data.sampling import balanced
 from litemill.data.source import Source
 from litemill.doctor.findings import Finding
-from litemill.inputs import named
-from litemill.spec import DataSpec, Preprocessing
 
 SAMPLES = 256
 NOISE = 3 * (0.25 / SAMPLES) ** 0.5

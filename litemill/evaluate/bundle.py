@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.artifacts.files import read_manifest, staged, write_manifest
+from litemill.artifacts.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
+from litemill.config.kinds import Kernels
+from litemill.config.run import BASELINE
 from litemill.errors import InputError
 from litemill.evaluate.metrics import PROPORTIONS, metric_function
 from litemill.evaluate.statistics import paired_bootstrap_difference, paired_proportion_difference
 from litemill.evidence import DatasetManifest, Estimate, Evaluation, VariantManifest
-from litemill.isolation import Job, run_isolated
-from litemill.kinds import Kernels
-from litemill.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
-from litemill.spec import BASELINE
+from litemill.process.isolation import Job, run_isolated
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The process that runs variants: `python -m litemill.evaluate.worker FOLDER` (see litemill.isolation).
+"""The process that runs variants: `python -m litemill.evaluate.worker FOLDER` (see litemill.process.isolation).
 
 A job holds `name`, `variant` (a `.tflite`), `output` (name of the one that is judged), `dataset` (a Dataset artifact),
 `kernels` and `out`, the folder that gets `evaluation.json` and `samples.npz`.
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from litemill.artifacts import sha256_of, write_manifest
+from litemill.artifacts.files import sha256_of, write_manifest
+from litemill.artifacts.layout import EVALUATION, SAMPLES
 from litemill.data.splits import Splits
 from litemill.evaluate.metrics import higher_is_better, judge, metric_function
-from litemill.evaluate.runner import Runner
 from litemill.evidence import Evaluation
-from litemill.isolation import Job, serve
-from litemill.layout import EVALUATION, SAMPLES
+from litemill.process.isolation import Job, serve
+from litemill.runtime.runner import Runner
 
 
 def evaluate(job: Job) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from litemill.config.steps import nearest
 from litemill.errors import InputError
 from litemill.models.locate import model_inside
 from litemill.models.saved_model import GRAPH, input_shapes, keras_config
-from litemill.steps import nearest
 
 Format = Literal["h5", "keras2", "keras3", "saved_model", "tflite"]
 Shape = tuple[int | None, ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from litemill.errors import InputError
-from litemill.wire import messages
+from litemill.protobuf import messages
 
 GRAPH, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
 DEFAULT, INIT = "serving_default", "__saved_model_init_op"

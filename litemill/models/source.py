@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.inputs import named
 from litemill.errors import InputError
-from litemill.inputs import named
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
@@ -34,7 +34,7 @@ class LoadedModel:
         facts: What the file says.
         keras: The tf_keras model; None where there is none, and only post-training recipes can work.
         predict: The source's own judged output, by the framework that saved it; `[samples, …]` in (of several inputs a
-            structured array, see `litemill.inputs`) and out.
+            structured array, see `litemill.artifacts.inputs`) and out.
         export: Writes the source as a SavedModel folder, or as the `.tflite` that it is.
         notes: What was rewritten, or why there is no Keras 2 model.
         judged: Position of the output that is judged.

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from litemill.artifacts import read_manifest, staged, write_manifest
+from litemill.artifacts.files import read_manifest, staged, write_manifest
+from litemill.artifacts.layout import KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE
 from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest, TensorInfo
-from litemill.flatbuffer import canonical_digest, read_graph
-from litemill.layout import KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE
+from litemill.flatbuffer import read_graph
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.slim import canonical_digest
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member of a `.keras` archive: the same model gives the same file."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from litemill.report.wording import count, estimate, latency, number, significant, steps
-from litemill.results import Results, VariantResult
 from litemill.select import pareto_front
+from litemill.select.results import Results, VariantResult
 
 WIDTH, HEIGHT = 620, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 46

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import EVALUATION, VARIANT
 from litemill.evidence import Evaluation, Measurement, VariantManifest
-from litemill.layout import EVALUATION, VARIANT
 from litemill.select import VariantEvidence
 
 VARIANTS = "variants"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litemill import __version__
-from litemill.artifacts import write_text
-from litemill.layout import REPORT, SUMMARY
+from litemill.artifacts.files import write_text
+from litemill.artifacts.layout import REPORT, SUMMARY
 from litemill.report import wording
 from litemill.report.figures import figures, targets
 from litemill.report.folder import flat_facts, provenance, read_all
-from litemill.results import Results, TargetResult
 from litemill.select import VariantEvidence
+from litemill.select.results import Results, TargetResult
 
 if TYPE_CHECKING:
     from jinja2 import Environment

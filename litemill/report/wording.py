@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from litemill.config.run import Budget
 from litemill.evidence import Estimate
-from litemill.results import TargetResult, VariantResult
-from litemill.spec import Budget
+from litemill.select.results import TargetResult, VariantResult
 
 NOTHING = "–"
 MINUS = "\N{MINUS SIGN}"

@@ -1,6 +1,6 @@
 """Pareto front, gate and ranking: pure functions from evidence and a budget to the variant to ship."""
 
-from litemill.select.evidence import VariantEvidence
+from litemill.select.candidate import VariantEvidence
 from litemill.select.gate import judge, settle
 from litemill.select.pareto import pareto_front
 from litemill.select.selection import Judgement, Selection, build_results, select

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from litemill.config.run import Budget
 from litemill.evidence import Measurement, Verdict
-from litemill.select.evidence import VariantEvidence
-from litemill.spec import Budget
+from litemill.select.candidate import VariantEvidence
 
 
 @dataclass(frozen=True)

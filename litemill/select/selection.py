@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
+from litemill.config.run import Budget
 from litemill.evidence import Verdict
-from litemill.results import Results, TargetResult, VariantResult
-from litemill.select.evidence import VariantEvidence
+from litemill.select.candidate import VariantEvidence
 from litemill.select.gate import judge
 from litemill.select.pareto import pareto_front
-from litemill.spec import Budget
+from litemill.select.results import Results, TargetResult, VariantResult
 
 
 class Judgement(BaseModel):

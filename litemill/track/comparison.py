@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from litemill.artifacts import staged, write_manifest
+from litemill.artifacts.files import staged, write_manifest
+from litemill.artifacts.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY
+from litemill.config.run import Budget
 from litemill.errors import InputError
-from litemill.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY
 from litemill.report import read_evidence, write_report
-from litemill.results import Results
 from litemill.select import build_results, select
-from litemill.spec import Budget
+from litemill.select.results import Results
 from litemill.track.runs import NOTE, RECIPE, VERDICT
 from litemill.track.store import MAX_TAG, talking, write
 

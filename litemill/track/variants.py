@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litemill import __version__
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
 from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement, VariantManifest
-from litemill.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
 from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
 from litemill.track.store import talking, write
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
 from litemill.benchmark.session import Subject
 from litemill.convert import convert_bundle
 from litemill.data import Splits

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from litemill.benchmark import launch
 from litemill.benchmark.litert import LiteRtTarget, actual
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject
+from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
 from litemill.evidence import Measurement
-from litemill.targets import parse_target
 from tests import software_gpu as software_gpu_package
 
 OPENVINO = "openvino==2026.3.1"

@@ -18,9 +18,9 @@ from litemill.benchmark.benchmark_model import answer_flags, delegated, flags, r
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.remote import shell_facts
 from litemill.benchmark.session import Subject
+from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
 from litemill.evidence import Measurement
-from litemill.targets import parse_target
 from tests.loopback_adbd import LoopbackAdbd
 from tests.programs import benchmark_model as binary
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from litemill.artifacts import read_manifest, write_manifest
+from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.benchmark import benchmark_bundle, check_target
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import Measurement, VariantManifest

@@ -9,8 +9,8 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from litemill import console
-from litemill.cli import app
+from litemill.cli import console
+from litemill.cli.app import app
 from litemill.errors import ConfigError, InputError
 
 shell = CliRunner()

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from litemill.benchmark import edgetpu
 from litemill.benchmark.edgetpu import EdgeTpuTarget, read_output
 from litemill.benchmark.session import Subject
+from litemill.config.targets import parse_target
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
-from litemill.targets import parse_target
 from tests.programs import edgetpu_compiler as compiler
 
 REAL = """\

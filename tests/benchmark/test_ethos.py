@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from litemill.benchmark.ethos import EthosTarget, read_summary
 from litemill.benchmark.session import Subject
+from litemill.config.targets import KINDS, parse_target
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
-from litemill.targets import KINDS, parse_target
 
 
 def estimate(subject: Subject, samples: NDArray[np.float32], device: str = "ethos-u55-128", **more: Any) -> Measurement:

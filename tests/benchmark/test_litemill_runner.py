@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
 from litemill.benchmark import launch, python_runner
 from litemill.benchmark.device.litemill_runner import timing
 from litemill.benchmark.python_runner import Entry, RunnerOptions, run_local
 from litemill.benchmark.session import Subject
 from litemill.errors import StepFailed
-from litemill.evaluate.runner import Runner
 from litemill.evidence import VariantManifest
+from litemill.runtime.runner import Runner
 
 RUNNER = launch.DEVICE / "litemill_runner"
 

@@ -20,9 +20,9 @@ from litemill.benchmark.registry import open_target
 from litemill.benchmark.remote_python import RemotePython
 from litemill.benchmark.session import Subject
 from litemill.benchmark.ssh import LOCK, SshDevice
+from litemill.config.targets import parse_target
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
-from litemill.targets import parse_target
 from tests.loopback_sshd import LoopbackSshd
 from tests.programs import benchmark_model
 

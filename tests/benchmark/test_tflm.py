@@ -11,9 +11,9 @@ from litemill.benchmark import tflm
 from litemill.benchmark.device import litemill_micro
 from litemill.benchmark.session import Subject
 from litemill.benchmark.tflm import TflmTarget
+from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
 from litemill.evidence import Measurement
-from litemill.targets import parse_target
 
 TARGET = TflmTarget(parse_target("tflm"))
 

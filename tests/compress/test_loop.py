@@ -18,12 +18,12 @@ from litemill.compress.loop import make_optimizer
 from litemill.compress.objective import Criterion, criterion_of, objective
 from litemill.compress.qat import quantize
 from litemill.compress.ranges import calibrate_ranges
+from litemill.config.run import Augmentation, Distillation, Training
+from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions, TrainOptions
 from litemill.data import Splits
 from litemill.evidence import ModelManifest
 from litemill.models import load_model, save_model
 from litemill.models.backend import tensorflow, tf_keras
-from litemill.spec import Augmentation, Distillation, Training
-from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions, TrainOptions
 
 Step = Callable[[str], Path]
 

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import KERAS_MODEL, MODEL
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.compress.affine import depthwise_twins, with_twins
 from litemill.compress.qat import quantize
+from litemill.config.run import DataSpec, Limit, Training
+from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.errors import StepFailed
 from litemill.evidence import ModelManifest
-from litemill.layout import KERAS_MODEL, MODEL
 from litemill.models import load_model, save_model
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.flatten import flatten
-from litemill.spec import DataSpec, Limit, Training
-from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
 BRIEF = Training(epochs=1, batch_size=64, learning_rate=2e-3)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from litemill.spec import Recipe, Training
-from litemill.steps import PruneOptions, Step, parse_step
+from litemill.config.run import Recipe, Training
+from litemill.config.steps import PruneOptions, Step, parse_step
 
 RECIPE: TypeAdapter[list[Step]] = TypeAdapter(Recipe)
 

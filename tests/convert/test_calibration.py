@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from litemill.artifacts.layout import X, Y
 from litemill.convert.calibration import compare_with_training, training_samples
 from litemill.errors import StepFailed
-from litemill.layout import X, Y
 from tests.workshop import Array, digits
 
 SAMPLES, LABELS = digits()

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest, sha256_of
+from litemill.artifacts.files import read_manifest, sha256_of
+from litemill.artifacts.layout import MODEL, TFLITE, VARIANT
+from litemill.config.steps import CALIBRATED, Step
 from litemill.convert import bundle as bundle_module
 from litemill.convert import convert_bundle
 from litemill.errors import ConfigError, InputError
-from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
 from litemill.flatbuffer import read_graph
-from litemill.layout import MODEL, TFLITE, VARIANT
-from litemill.steps import CALIBRATED, Step
+from litemill.runtime import Runner
 from tests.workshop import RECIPES, convert_here, digits, keras, workshop, write_dataset, write_model
 
 INT8, FLOAT32 = [Step(name="int8")], [Step(name="float32")]

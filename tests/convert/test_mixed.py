@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
+from litemill.artifacts.layout import TFLITE
+from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.convert.sensitivity import PERFECT_DB, sqnr_db
-from litemill.evaluate import Runner
 from litemill.evidence import VariantManifest
-from litemill.layout import TFLITE
-from litemill.steps import Step
+from litemill.runtime import Runner
 from tests.workshop import digits, keras, write_dataset, write_model
 
 X, Y = digits()

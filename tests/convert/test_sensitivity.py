@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from litemill.artifacts.layout import SAVED_MODEL, X
 from litemill.convert.sensitivity import PERFECT_DB, float_twin, rank_layers, run, sqnr_db
 from litemill.flatbuffer.reader import DTYPE_NAMES, parse_model
-from litemill.layout import SAVED_MODEL, X
 from tests.workshop import RECIPES, convert_here, digits, workshop
 from tests.zoo import tflite
 
@@ -19,9 +19,9 @@ SAMPLES = digits()[0][:64]
 
 @pytest.mark.e2e
 def test_one_layer_alone_is_what_tensorflow_s_debugger_converts(tmp_path: Path) -> None:
+    from litemill.config.steps import Int8Options
+    from litemill.convert.from_saved_model import configured, float_model, int8
     from litemill.convert.mixed import SelectiveQuantizer
-    from litemill.convert.schemes import configured, float_model, int8
-    from litemill.steps import Int8Options
 
     convert_here(workshop().model, "float32", [-1, 8, 8, 1], tmp_path / "float32.tflite")
     static = workshop().model / "static"
@@ -65,8 +65,8 @@ def test_branches_and_files_without_common_names() -> None:
 def test_a_model_trained_for_int8_is_compared_without_its_rounding(
     step: Callable[[str], Path], digits_dataset: Path, tmp_path: Path
 ) -> None:
-    from litemill.convert.schemes import CONVERSIONS
-    from litemill.steps import Int8Options
+    from litemill.config.steps import Int8Options
+    from litemill.convert.from_saved_model import CONVERSIONS
 
     convert_here(step("qat"), "float32", [-1, 8, 8, 1], tmp_path / "plain.tflite")
     plain = (tmp_path / "plain.tflite").read_bytes()

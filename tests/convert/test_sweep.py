@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from litemill.cli import app
+from litemill.cli.app import app
 from litemill.convert.stretch import INPUT, find_stretches
 from litemill.data.sampling import balanced_order
 from litemill.errors import ConfigError

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from litemill.artifacts.layout import SAVED_MODEL, X, Y
 from litemill.benchmark.ethos import EthosTarget
 from litemill.benchmark.litert import LiteRtTarget
 from litemill.benchmark.python_runner import Entry, RunnerOptions
 from litemill.benchmark.session import Subject
 from litemill.benchmark.tflm import TflmTarget
 from litemill.benchmark.transport import LocalTransport
+from litemill.config.targets import parse_target
 from litemill.convert import calibration, worker
 from litemill.convert.findings import Findings
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import StepFailed
-from litemill.evaluate import Runner
 from litemill.evidence import CalibrationReport, Measurement
-from litemill.layout import SAVED_MODEL, X, Y
-from litemill.targets import parse_target
+from litemill.runtime import Runner
 from tests.workshop import Array, digits, keras, workshop, write_model
 
 X_ALL, Y_ALL = digits()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from litemill.config.kinds import Kernels
 from litemill.convert.parity import compare, parity_samples, predictions
-from litemill.evaluate import Runner
-from litemill.kinds import Kernels
+from litemill.runtime import Runner
 from tests.workshop import RECIPES, digits, workshop
 
 TEST = digits()[0][1200:]

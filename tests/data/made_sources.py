@@ -12,8 +12,8 @@ import numpy as np
 from google_crc32c import value as crc32c
 from PIL import Image
 
+from litemill.config.run import DataSpec
 from litemill.data.tfrecord import example_class
-from litemill.spec import DataSpec
 
 RNG = np.random.default_rng(7)
 COUNTS = {"train": 40, "test": 12, "calibration": 34}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from litemill.config.run import DataSpec
 from litemill.data import check_source
 from litemill.errors import InputError
-from litemill.spec import DataSpec
 from tests.data.made_sources import SOURCES, record
 
 

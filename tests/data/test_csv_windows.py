@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from litemill.config.run import DataSpec
 from litemill.data import Splits, check_source, prepare_data
 from litemill.errors import InputError
-from litemill.spec import DataSpec
 
 
 def sensor_rows(labels: list[Any], recordings: list[Any], split: str = "train") -> list[dict[str, Any]]:

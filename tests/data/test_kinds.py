@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from litemill.config.kinds import KINDS
+from litemill.config.run import DataSpec
 from litemill.data import Splits, check_source, prepare_data
 from litemill.data.checks import OPENERS
 from litemill.errors import InputError
-from litemill.kinds import KINDS
-from litemill.spec import DataSpec
 from tests.data.made_sources import COUNTS, RNG, SET, SOURCES, image_folder
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
+from litemill.config.run import DataSpec
 from litemill.data import Splits, check_source, prepare_data
 from litemill.errors import InputError
-from litemill.spec import DataSpec
 
 RNG = np.random.default_rng(0)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest, write_manifest
+from litemill.artifacts.files import read_manifest, write_manifest
+from litemill.config.run import DataSpec, Limit
 from litemill.data import Splits, check_source, prepare_data
 from litemill.data.sampling import balanced, in_proportion
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
-from litemill.spec import DataSpec, Limit
 
 SPEC = DataSpec(kind="digits")
 

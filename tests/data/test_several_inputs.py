@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from litemill.config.run import DataSpec
 from litemill.data import Splits, check_source, prepare_data
 from litemill.errors import InputError
-from litemill.spec import DataSpec
 from tests.data.made_sources import example, png, record
 
 COUNTS = {"train": 40, "test": 12}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from litemill.config.run import DataSpec
 from litemill.data import Splits, check_source, prepare_data
 from litemill.errors import InputError
-from litemill.spec import DataSpec
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from litemill.cli import app
+from litemill.cli.app import app
+from litemill.config.run import DataSpec, ModelSpec, Preprocessing, RunSpec
 from litemill.data.checks import open_source
 from litemill.data.digits import open_digits
 from litemill.data.preprocess import preprocess
@@ -19,7 +20,6 @@ from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.models import load_model
 from litemill.models.backend import tf_keras
-from litemill.spec import DataSpec, ModelSpec, Preprocessing, RunSpec
 
 RECIPES = {"int8": ["int8"], "pruned": ["prune", "int8"], "qat": ["qat", "int8"]}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.images import EDGE, TRAIN
+from litemill.components.images import EDGE, TRAIN
 
 ROOT = Path(__file__).parents[2]
 BASE = "localhost/python:3.11-base"

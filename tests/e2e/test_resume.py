@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import MODEL
 from litemill.evidence import ModelManifest
-from litemill.layout import MODEL
 
 pytestmark = pytest.mark.e2e
 
@@ -21,8 +21,8 @@ TASK = """
 import sys
 from pathlib import Path
 from litemill.compress import prune_model
-from litemill.spec import Augmentation, Training
-from litemill.steps import PruneOptions
+from litemill.config.run import Augmentation, Training
+from litemill.config.steps import PruneOptions
 
 model, dataset, out = map(Path, sys.argv[1:])
 training = Training(epochs=40, batch_size=64, learning_rate=2e-3, augmentation=Augmentation(shift=1))

@@ -11,14 +11,14 @@ import pytest
 
 from examples.digits import train as digits
 from examples.fashion_mnist import train as fashion
+from litemill.config.kinds import Kernels
+from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing
+from litemill.config.steps import SCHEMES, Step, parse_step
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.evaluate import evaluate_bundle
 from litemill.evidence import ModelManifest, VariantManifest
-from litemill.kinds import Kernels
 from litemill.models import save_model
-from litemill.spec import BASELINE, DataSpec, Limit, Preprocessing
-from litemill.steps import SCHEMES, Step, parse_step
 from tests.workshop import RECIPES
 
 pytestmark = pytest.mark.e2e

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from litemill import cli
-from litemill.artifacts import read_manifest, sha256_of
+from litemill.artifacts.files import read_manifest, sha256_of
+from litemill.artifacts.layout import EVALUATION, SAMPLES, TFLITE
+from litemill.cli import app as cli
+from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.errors import InputError
-from litemill.evaluate import Runner, evaluate_bundle
+from litemill.evaluate import evaluate_bundle
 from litemill.evaluate.statistics import paired_proportion_difference
 from litemill.evidence import Evaluation
-from litemill.layout import EVALUATION, SAMPLES, TFLITE
-from litemill.steps import Step
+from litemill.runtime import Runner
 from tests.workshop import digits, workshop, write_dataset
 
 X, Y = digits()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.inputs import joined, named
+from litemill.artifacts.inputs import joined, named
 from litemill.models import peek
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import keras3

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
 from litemill.data import Splits
 from litemill.errors import InputError, StepFailed
-from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest
-from litemill.importing import import_model, relative_error
 from litemill.models import load_model
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import keras3
 from litemill.models.peek import peek
 from litemill.models.source import load_source
+from litemill.runtime import Runner
+from litemill.stages.import_model import import_model, relative_error
 
 IMAGES = np.random.default_rng(0).uniform(0, 1, (40, 8, 8, 3)).astype(np.float32)
 SERIES = np.random.default_rng(1).normal(0, 1, (6, 5, 8)).astype(np.float32)

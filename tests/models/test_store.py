@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litemill.artifacts import read_manifest, sha256_of, write_manifest
+from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
 from litemill.data import Splits
 from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest

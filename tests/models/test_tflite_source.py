@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from litemill.artifacts import read_manifest
+from litemill.artifacts.files import read_manifest
+from litemill.config.run import RunSpec
+from litemill.config.steps import parse_step
 from litemill.convert import from_tflite
 from litemill.convert.support import FROM_TFLITE, tflite_obstacle
 from litemill.data import Splits
 from litemill.doctor import diagnose
+from litemill.doctor.preflight import preflight
 from litemill.errors import InputError, StepFailed
-from litemill.evaluate import Runner
 from litemill.evidence import ModelManifest, VariantManifest
-from litemill.flatbuffer import read_graph, slim
+from litemill.flatbuffer import read_graph
 from litemill.models import load_model, peek
-from litemill.preflight import preflight
-from litemill.spec import RunSpec
-from litemill.steps import parse_step
+from litemill.runtime import Runner
+from litemill.slim import slim
 from tests.workshop import convert_here
 
 RECIPES: dict[str, Any] = {
@@ -62,7 +63,7 @@ import json, sys
 from pathlib import Path
 from litemill.convert import convert_bundle
 from litemill.evaluate import evaluate_bundle
-from litemill.importing import import_model
+from litemill.stages.import_model import import_model
 source, dataset, out, recipes = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
 import_model(source, dataset, out / "model", out / "baseline")
 convert_bundle(out / "model", recipes, out / "variants", dataset=dataset)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.fingerprint import files_of, own_code
+from litemill.pipelines.fingerprint import files_of, own_code
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ["prepare_data", "import_model", "prune", "int8_convert", "evaluate", "benchmark", "compare"]
@@ -20,7 +20,7 @@ COMPONENTS = ["prepare_data", "import_model", "prune", "int8_convert", "evaluate
 def fingerprints(checkout: Path) -> dict[str, str]:
     """The fingerprint of each component, as a fresh process in that checkout computes it."""
     told = f"json.dumps({{name: fingerprint(name) for name in {COMPONENTS}}})"
-    code = f"import json; from pipelines.fingerprint import fingerprint; print({told})"
+    code = f"import json; from litemill.pipelines.fingerprint import fingerprint; print({told})"
     done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
     return found
@@ -29,8 +29,7 @@ def fingerprints(checkout: Path) -> dict[str, str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the sources that a test may edit."""
-    for package in ("litemill", "components", "pipelines"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "litemill", tmp_path / "litemill", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
@@ -40,11 +39,15 @@ def checkout(tmp_path: Path) -> Path:
         ("litemill/select/pareto.py", {"compare"}, {"prune", "int8_convert", "evaluate", "benchmark"}),
         ("litemill/report/templates/report.html.j2", {"compare"}, set(COMPONENTS) - {"compare"}),
         ("litemill/compress/prune.py", {"prune"}, {"prepare_data", "evaluate", "benchmark", "compare"}),
-        ("litemill/convert/schemes.py", {"import_model", "int8_convert"}, {"prepare_data", "evaluate", "benchmark"}),
+        (
+            "litemill/convert/from_saved_model.py",
+            {"import_model", "int8_convert"},
+            {"prepare_data", "evaluate", "benchmark"},
+        ),
         ("litemill/evaluate/worker.py", {"evaluate"}, {"compare"}),
-        ("litemill/flatbuffer/slim_worker.py", {"int8_convert"}, {"evaluate", "compare"}),
+        ("litemill/slim/worker.py", {"int8_convert"}, {"evaluate", "compare"}),
         ("litemill/errors.py", set(COMPONENTS), set()),
-        ("litemill/cli.py", set(), set(COMPONENTS)),
+        ("litemill/cli/app.py", set(), set(COMPONENTS)),
     ],
 )
 def test_an_edit_changes_the_fingerprint_of_what_runs_it(
@@ -66,7 +69,7 @@ def test_an_edit_changes_the_fingerprint_of_what_runs_it(
 def test_a_component_knows_what_it_runs() -> None:
     """The library's function, the worker it starts, what both import; not what other components run."""
     files = {file.as_posix() for file in files_of("evaluate")}
-    for name in ("evaluate/worker.py", "evaluate/runner.py", "errors.py", "evidence/variant.py"):
+    for name in ("evaluate/worker.py", "runtime/runner.py", "errors.py", "evidence/variant.py"):
         assert any(file.endswith(f"litemill/{name}") for file in files)
     for folder in ("compress", "report", "track", "benchmark"):
         assert not any(f"litemill/{folder}/" in file for file in files)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from kubeflow_api import KubeflowApi, serving
 
-from litemill import console
+from litemill.cli import console
+from litemill.cli.run import app
 from litemill.errors import ConfigError
-from pipelines.cli import app
-from pipelines.schedules import next_times
+from litemill.pipelines.schedules import next_times
 
 ROOT = Path(__file__).parents[2]
-CONFIG = "pipelines/configs/digits.yaml"
+CONFIG = "pipelines/digits/config.yaml"
 
 
 @dataclass
@@ -42,7 +42,7 @@ def server() -> Iterator[Served]:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `python -m pipelines …` as a user would, in this process: kfp takes a second to import."""
+    """Runs `litemill …` as a user would, in this process: kfp takes a second to import."""
     monkeypatch.setenv("LITEMILL_POLL_SECONDS", "0.2")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(ROOT)

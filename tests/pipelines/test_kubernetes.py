@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from litemill.cluster import COMPONENTS, ClusterSpec
-from litemill.config import load_config
-from pipelines.submit import compile_for_cluster
+from litemill.config.kubernetes import COMPONENTS, ClusterSpec
+from litemill.config.load import load_config
+from litemill.pipelines.submit import compile_for_cluster
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "pipelines" / "configs" / "digits.yaml"
@@ -106,5 +106,8 @@ def test_a_wrong_cluster_section_is_refused_with_the_reason(cluster: dict[str, A
 
 def test_the_section_knows_every_component() -> None:
     """The list of names in `litemill` and the folder `components/` are the same."""
-    folder = {path.stem.replace("_", "-") for path in (ROOT / "components").glob("*.py")} - {"--init--", "images"}
+    folder = {path.stem.replace("_", "-") for path in (ROOT / "litemill" / "components").glob("*.py")} - {
+        "--init--",
+        "images",
+    }
     assert set(COMPONENTS) == folder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from litemill.spec import RunSpec
-from pipelines.plan import plan, written
+from litemill.config.run import RunSpec
+from litemill.pipelines.plan import plan, written
 
 
 def spec_of(recipes: dict[str, Any]) -> RunSpec:

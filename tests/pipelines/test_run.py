@@ -1,4 +1,4 @@
-"""`python -m pipelines run` on a small real run: results, exit codes, and what the cache serves."""
+"""`litemill run` on a small real run: results, exit codes, and what the cache serves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ai_edge_litert.interpreter import Interpreter
 
-from litemill.artifacts import sha256_of
+from litemill.artifacts.files import sha256_of
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"doctor", "prepare-data", "import-model", "evaluate-baseline", "ptq-source", "int8-convert-source"}

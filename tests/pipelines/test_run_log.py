@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from pipelines.local import RunLog
+from litemill.pipelines.local import RunLog
 
 SAID = "INFO: begin\nlitemill.errors.InputError: data.npz: holds no x_test\nError: exit code 1\n"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from litemill.artifacts import read_manifest, write_manifest
+from litemill.artifacts.files import read_manifest, write_manifest
+from litemill.artifacts.layout import EVALUATION, MEASUREMENT, VARIANT
+from litemill.config.run import Budget
 from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, SlimReport, VariantManifest
-from litemill.layout import EVALUATION, MEASUREMENT, VARIANT
 from litemill.report import read_evidence, write_report
 from litemill.report.figures import Figure, figures
-from litemill.results import Results, TargetResult
 from litemill.select import build_results, select
-from litemill.spec import Budget
+from litemill.select.results import Results, TargetResult
 from tests.made_evidence import FASHION, Made, write_bundle
 
 VOID = {"meta", "br", "circle", "line", "path", "rect"}

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litemill.config.run import Budget
 from litemill.evidence import Estimate, Evaluation, Measurement, Parity, VariantManifest
-from litemill.results import Results
 from litemill.select import VariantEvidence, build_results, pareto_front, select, settle
-from litemill.spec import Budget
+from litemill.select.results import Results
 
 
 def variant(

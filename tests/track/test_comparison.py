@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from litemill.config.run import Budget
 from litemill.errors import InputError
-from litemill.spec import Budget
 from litemill.track import compare, log_variants, start_run, tracking_uri
 from litemill.track.comparison import fit
 from litemill.track.runs import NOTE, VERDICT

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from litemill.spec import Budget
+from litemill.config.run import Budget
 from litemill.track import compare, finish_run, log_variants, start_run
 from litemill.track.runs import NOTE, PARENT
 from tests.made_evidence import FASHION, write_bundle

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from litemill.artifacts import read_manifest, write_manifest
+from litemill.artifacts.files import read_manifest, write_manifest
+from litemill.artifacts.layout import EVALUATION, MEASUREMENT
 from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement
-from litemill.layout import EVALUATION, MEASUREMENT
 from litemill.track import log_variants, start_run, tracking_uri
 from litemill.track.runs import NOTE, PARENT, REASON
 from litemill.track.variants import plain

@@ -1,0 +1,121 @@
+"""`litemill submit|schedule|schedules|status`: the same run on Kubeflow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from litemill.cli import console
+from litemill.config.load import load_config
+from litemill.errors import ConfigError
+
+Config = Annotated[Path, typer.Argument(help="run config (YAML)", show_default=False)]
+Host = Annotated[
+    str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="URL of the Kubeflow Pipelines API", show_default=False)
+]
+Namespace = Annotated[str, typer.Option(help="Kubernetes namespace of the runs")]
+MARKS = {"SUCCEEDED": "[green]✓[/]", "FAILED": "[red]✗[/]", "RUNNING": "…", "SKIPPED": "-", "CANCELED": "[yellow]■[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("submit")(submit_command)
+    app.command("schedule")(schedule_command)
+    app.command("schedules")(schedules_command)
+    app.command("status")(status_command)
+
+
+def submit_command(
+    config: Config, host: Host, wait: Annotated[bool, typer.Option(help="follow the run until it ends")] = False
+) -> None:
+    """Upload the pipeline of a config, unless this very version is there, and start a run."""
+    spec = load_config(config)
+    from litemill.pipelines.client import connect
+    from litemill.pipelines.submit import submit
+
+    client = connect(host, spec.cluster.namespace)
+    run_id, version = submit(client, host, spec)
+    how = "already there" if version.reused else "uploaded"
+    console.out.print(f"version {version.name} {how}", highlight=False)
+    console.out.print(f"run {run_id}: {host.rstrip('/')}/#/runs/details/{run_id}", highlight=False, soft_wrap=True)
+    if wait:
+        _follow(client, host, run_id, wait=True)
+
+
+def schedule_command(
+    config: Config,
+    host: Host,
+    cron: Annotated[str, typer.Option(help="six fields, seconds first, in UTC: '0 0 3 * * *'", show_default=False)],
+    catchup: Annotated[bool, typer.Option(help="make up for runs missed while paused or down")] = True,
+    max_concurrency: Annotated[int, typer.Option(min=1, max=10, help="runs at a time")] = 1,
+) -> None:
+    """Run the pipeline of a config on a schedule; the schedule of that name is replaced."""
+    spec = load_config(config)
+    from litemill.pipelines.client import connect
+    from litemill.pipelines.schedules import next_times, schedule
+
+    times = next_times(cron)
+    client = connect(host, spec.cluster.namespace)
+    made, replaced = schedule(client, host, spec, cron, catchup=catchup, max_concurrency=max_concurrency)
+    console.out.print(f"schedule {spec.name} {'replaced' if replaced else 'created'}: {made}", highlight=False)
+    for time in times:
+        console.out.print(f"  {time:%a %Y-%m-%d %H:%M:%S} UTC", highlight=False)
+
+
+def schedules_command(
+    host: Host,
+    namespace: Namespace = "kubeflow",
+    pause: Annotated[str, typer.Option(help="name of a schedule to pause")] = "",
+    resume: Annotated[str, typer.Option(help="name of a schedule to resume")] = "",
+    delete: Annotated[str, typer.Option(help="name of a schedule to delete")] = "",
+) -> None:
+    """List the schedules; or pause, resume or delete one by name."""
+    from litemill.pipelines.client import connect
+    from litemill.pipelines.schedules import change, schedules
+
+    asked = [(action, name) for action, name in (("pause", pause), ("resume", resume), ("delete", delete)) if name]
+    if len(asked) > 1:
+        raise ConfigError("pause, resume and delete exclude each other: give one")
+    client = connect(host, namespace)
+    for action, name in asked:
+        change(client, host, namespace, name, action)
+    table = Table("name", "cron", "state", "at most", "id")
+    for run in schedules(client, host, namespace):
+        cron = getattr(getattr(run.trigger, "cron_schedule", None), "cron", "") or ""
+        table.add_row(run.display_name, cron, run.status, run.max_concurrency, run.recurring_run_id)
+    console.out.print(table)
+
+
+def status_command(
+    run: Annotated[str, typer.Argument(help="id of the run", show_default=False)],
+    host: Host,
+    namespace: Namespace = "kubeflow",
+    follow: Annotated[bool, typer.Option(help="go on until the run ends")] = False,
+) -> None:
+    """Show a run with its tasks."""
+    from litemill.pipelines.client import connect
+
+    _follow(connect(host, namespace), host, run, wait=follow)
+
+
+def _follow(client: Any, host: str, run_id: str, *, wait: bool) -> None:
+    from litemill.pipelines.submit import ENDED, follow, require_success
+
+    shown: dict[str, str] = {}
+
+    def tell(run: Any) -> None:
+        tasks = run.run_details.task_details if run.run_details else None
+        for task in tasks or []:
+            name, state = str(task.display_name), str(task.state or "PENDING")
+            if shown.get(name) != state:
+                shown[name] = state
+                console.out.print(f"{MARKS.get(state, '·')} {name:<34} {state.lower()}", highlight=False)
+
+    state = follow(client, host, run_id, tell, wait=wait, every=float(os.environ.get("LITEMILL_POLL_SECONDS", "10")))
+    console.out.print(f"run {run_id}: {state.lower()}", highlight=False)
+    if state in ENDED:
+        require_success(state, run_id, host)

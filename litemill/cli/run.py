@@ -1,0 +1,95 @@
+"""`litemill run|plan|compile`: from a run config to a ranked table, here or on Kubeflow."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from litemill.cli import console
+from litemill.config.load import load_config
+from litemill.config.run import RunSpec
+from litemill.doctor.preflight import preflight
+from litemill.errors import ConfigError
+
+NO_ADMISSIBLE_VARIANT = 3
+
+
+class Runner(StrEnum):
+    """Where the tasks of a local run are executed."""
+
+    SUBPROCESS = "subprocess"
+    CONTAINER = "container"
+
+
+Config = Annotated[Path, typer.Argument(help="run config (YAML)", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("plan")(plan_command)
+    app.command("run")(run_command)
+    app.command("compile")(compile_command)
+
+
+def plan_command(config: Config) -> None:
+    """Show the tasks and recipes of a run, and check its model and data, before any compute."""
+    spec = _checked(config)
+    from litemill.cli.show import plan_tree
+
+    console.out.print(plan_tree(spec))
+
+
+def run_command(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="folder for the results [default: out/<name>]")] = None,
+    work: Annotated[Path, typer.Option(help="folder for intermediate artifacts, cache and logs")] = Path(".litemill"),
+    runner: Annotated[Runner, typer.Option(help="where tasks run: in this Python, or in the project's images")] = (
+        Runner.SUBPROCESS
+    ),
+    cache: Annotated[bool, typer.Option(help="serve tasks whose inputs and code are unchanged from the cache")] = True,
+) -> None:
+    """Run the pipeline on this machine. Exit code 0: a variant met the budget; 3: none did."""
+    began = time.monotonic()
+    spec = _checked(config)
+    out = out or Path("out") / spec.name
+    from litemill.cli.show import Progress, results_tables
+    from litemill.pipelines.local import run_locally
+
+    # A console of its own: the run redirects what tasks print.
+    progress = Progress(Console(file=sys.stdout, width=console.out.width))
+    results = run_locally(spec, out, work, cache=cache, containers=runner == Runner.CONTAINER, tell=progress)
+    console.out.print()
+    for table in results_tables(results):
+        console.out.print(table)
+    told = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
+    console.out.print(f"{told}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}", soft_wrap=True)
+    took = time.monotonic() - began
+    console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
+    if not results.winner:
+        raise typer.Exit(NO_ADMISSIBLE_VARIANT)
+
+
+def compile_command(
+    config: Config, out: Annotated[Path, typer.Option("--out", "-o", help="the YAML file to write", show_default=False)]
+) -> None:
+    """Compile the pipeline to Kubeflow's intermediate representation."""
+    spec = load_config(config)
+    if out.suffix not in (".yaml", ".yml"):
+        raise ConfigError("a compiled pipeline is a .yaml file", where=str(out))
+    from litemill.pipelines.submit import compile_for_cluster
+
+    compile_for_cluster(spec, out)
+    console.out.print(f"compiled {config} to {out}", highlight=False)
+
+
+def _checked(config: Path) -> RunSpec:
+    spec = load_config(config)
+    for warning in preflight(spec).warnings:
+        console.out.print(f"[yellow]warning:[/] {warning}")
+    return spec

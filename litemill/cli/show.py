@@ -1,0 +1,153 @@
+"""What the command line shows: the plan as a tree, the tasks as they run, the variants as a ranked table."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+from rich.tree import Tree
+
+from litemill.config.run import RunSpec
+from litemill.evidence import Estimate
+from litemill.pipelines.observe import TaskEvent
+from litemill.pipelines.plan import PlannedModel, plan, written
+from litemill.pipelines.tasks import slug
+from litemill.select.results import Results, TargetResult, VariantResult
+
+MARKS = {"done": "[green]✓[/]", "cached": "[blue]=[/]", "failed": "[red]✗[/]"}
+VERDICTS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "inconclusive": "[yellow]inconclusive[/]"}
+
+
+def plan_tree(spec: RunSpec) -> Tree:
+    """The tasks of a run and the recipes they serve."""
+    tree = Tree(
+        f"[bold]{spec.name}[/]: {len(spec.recipes)} recipes on {', '.join(target.name for target in spec.targets)}"
+    )
+    for task in ("start-run", "doctor", "prepare-data"):
+        tree.add(task)
+    _add_model(tree, spec, plan(spec), "import-model → evaluate-baseline")
+    tree.add("compare")
+    if spec.release:
+        tree.add(f"release to {spec.release.uri}, if the gate passes")
+    tree.add("finish-run")
+    return tree
+
+
+def _add_model(tree: Tree, spec: RunSpec, model: PlannedModel, task: str) -> None:
+    branch = tree.add(f"[bold]{task}[/]")
+    if model.recipes:
+        steps = ["ptq"] * bool(model.uncalibrated) + ["int8-convert"] * bool(model.calibrated)
+        steps += ["evaluate", *(f"benchmark-{slug(target.name)}" for target in spec.targets), "log-variants"]
+        delivery = branch.add(f"deliver-{model.name}: {' → '.join(steps)}")
+        for name, recipe in model.recipes.items():
+            delivery.add(f"[cyan]{escape(name)}[/]  {escape(written(recipe))}")
+    for child in model.children:
+        _add_model(branch, spec, child, child.name)
+
+
+class Progress:
+    """Live progress: a line for each task that ended, a spinner for the one that runs."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.spinner: Status | None = None
+        self.ran = self.cached = 0
+
+    def __call__(self, event: TaskEvent) -> None:
+        """Show an event."""
+        if self.spinner:
+            self.spinner.stop()
+            self.spinner = None
+        if event.state == "started":
+            self.spinner = self.console.status(event.name, refresh_per_second=4)
+            self.spinner.start()
+            return
+        self.cached += event.state == "cached"
+        self.ran += event.state == "done"
+        took = "from cache" if event.state == "cached" else f"{event.seconds:.1f} s"
+        self.console.print(f"{MARKS[event.state]} {event.name:<34} {took:>10}", highlight=False)
+
+
+def results_tables(results: Results) -> list[Table]:
+    """The variants, ranked as `compare` ordered them; then what each is on the targets with no ratio to float32."""
+    targets = list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
+    timed = [name for name in targets if any(_ratio(variant, name) for variant in results.variants)]
+    other = [name for name in targets if name not in timed]
+    title = f"{results.name}: variants ranked by {results.objective}"
+    table = _table(title, "accuracy", "drop", "95 % CI", "size", "gzip")
+    for target in timed:
+        table.add_column(f"{target} ms", justify="right", no_wrap=True)
+        table.add_column("× float32", justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for variant in results.variants:
+        if variant.status != "ok":
+            cells = [""] * (5 + 2 * len(timed))
+            table.add_row(_name(variant, results), *cells, f"[red]failed[/]: {escape(variant.reason)}")
+            continue
+        cells = [
+            "" if variant.accuracy is None else f"{variant.accuracy:.4f}",
+            *_interval(variant.accuracy_drop, ".4f"),
+            f"{variant.size_bytes:,}",
+            f"{variant.gzip_bytes:,}",
+            *(cell for target in timed for cell in _latency(variant, target)),
+        ]
+        table.add_row(_name(variant, results), *(escape(cell) for cell in cells), VERDICTS[variant.verdict])
+    if not other:
+        return [table]
+    beside = _table("what the targets make of them", *other)
+    for variant in results.variants:
+        if variant.status == "ok":
+            cells = [_found(variant.measurements.get(target)) for target in other]
+            beside.add_row(_name(variant, results), *(escape(cell) for cell in cells))
+    return [table, beside]
+
+
+def _table(title: str, *numbers: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("recipe", no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _name(variant: VariantResult, results: Results) -> str:
+    return f"[bold green]★ {variant.recipe}[/]" if variant.recipe == results.winner else f"  {variant.recipe}"
+
+
+def _ratio(variant: VariantResult, target: str) -> Estimate | None:
+    found = variant.measurements.get(target)
+    return found.ratio_to_float32 if found else None
+
+
+def _latency(variant: VariantResult, target: str) -> tuple[str, str]:
+    """Median latency and its ratio to float32 with the interval."""
+    found = variant.measurements.get(target)
+    if found is None or found.status != "ok":
+        return ("failed" if found else "", "")
+    median = f"{found.latency_ms['p50']:.3f}" if "p50" in found.latency_ms else ""
+    return median, " ".join(_interval(found.ratio_to_float32, ".2f"))
+
+
+def _found(found: TargetResult | None) -> str:
+    """What a target without a clock of its own says: estimated latency, ops left to the CPU, bytes it stores, arena."""
+    if found is None or found.status != "ok":
+        return "does not run" if found else ""
+    told = []
+    if "p50" in found.latency_ms:
+        told.append(f"{found.latency_ms['p50']:.3f} ms {found.kind}")
+    if found.delegated_fraction is not None and found.accelerator != "cpu" and "p50" not in found.latency_ms:
+        told.append(f"{found.delegated_fraction:.0%} of ops {found.kind}")
+    if found.realised_bytes is not None:
+        told.append(f"{found.realised_bytes:,} stored")
+    if found.arena_bytes is not None and "p50" not in found.latency_ms:  # the report tells the others
+        told.append(f"{found.arena_bytes:,} arena")
+    return ", ".join(told) or "runs"
+
+
+def _interval(estimate: Estimate | None, digits: str) -> tuple[str, str]:
+    if estimate is None:
+        return "", ""
+    low, high = estimate.ci
+    return f"{estimate.value:{digits}}", f"[{low:{digits}}, {high:{digits}}]"

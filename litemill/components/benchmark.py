@@ -1,0 +1,37 @@
+"""Time every variant on one target, interleaved with the float32 baseline."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from litemill.components.images import EDGE
+
+
+@dsl.component(base_image=EDGE, install_kfp_package=False)
+def benchmark(
+    target: str,
+    variants: Input[Artifact],
+    baseline: Input[Artifact],
+    dataset: Input[Dataset],
+    measurement: Output[Artifact],
+    metrics: Output[Metrics],
+):
+    """Measure a bundle on a target, in one session with the baseline.
+
+    Args:
+        target: Where to run, such as `host`.
+        variants: The bundle.
+        baseline: The bundle with the float32 baseline.
+        dataset: The prepared splits; real samples go through every variant.
+        measurement: One folder a recipe: `measurement.json`.
+        metrics: Each variant's median latency in milliseconds, for the Kubeflow page.
+    """
+    import json
+    from pathlib import Path
+
+    from litemill.benchmark import benchmark_bundle
+
+    found = benchmark_bundle(
+        target, Path(variants.path), Path(baseline.path), Path(dataset.path), Path(measurement.path)
+    )
+    metrics.metadata.update({name: one.latency_ms["p50"] for name, one in found.items() if "p50" in one.latency_ms})
+    Path(metrics.path).write_text(json.dumps(metrics.metadata))

@@ -1,0 +1,43 @@
+"""Let weights share a few values while fine-tuning."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Model, Output
+
+from litemill.components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def cluster(
+    model: Input[Model],
+    source: Input[Model],
+    dataset: Input[Dataset],
+    options: dict,
+    training: dict,
+    epochs: int,
+    clustered: Output[Model],
+):
+    """Fine-tune with the weights of each layer tied to `options["clusters"]` shared values.
+
+    Args:
+        model: The model so far.
+        source: The source model: the teacher, where the training distils.
+        dataset: The prepared splits.
+        options: Options of the step.
+        training: The config's `training` section.
+        epochs: Passes over the train split, in place of the section's own.
+        clustered: The model after this step, or the reason there is none.
+    """
+    from pathlib import Path
+
+    from litemill.compress import cluster_model
+    from litemill.config.run import Training
+    from litemill.config.steps import ClusterOptions
+
+    cluster_model(
+        Path(model.path),
+        Path(dataset.path),
+        ClusterOptions.model_validate(options),
+        Training.model_validate({**training, "epochs": epochs}),
+        Path(clustered.path),
+        source=Path(source.path),
+    )

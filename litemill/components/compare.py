@@ -1,0 +1,54 @@
+"""Put all variants side by side, apply the budget, and name the one to ship."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Input, Markdown, Output
+
+from litemill.components.images import EDGE
+
+
+@dsl.component(base_image=EDGE, install_kfp_package=False)
+def compare(
+    name: str,
+    run_id: str,
+    run_ids: list[str],
+    budget: dict,
+    max_accuracy_drop: float,
+    max_size_bytes: int,
+    objective: str,
+    diagnosis: Input[Markdown],
+    results: Output[Artifact],
+    report: Output[HTML],
+    summary: Output[Markdown],
+) -> str:
+    """Rank the variants by the objective among those the budget admits, and write the report.
+
+    Args:
+        name: Name of the run.
+        run_id: The parent run.
+        run_ids: Ids of the variants' runs; one entry a model, separated by commas.
+        budget: The config's `budget` section.
+        max_accuracy_drop: In place of the section's own; a negative one means no limit.
+        max_size_bytes: In place of the section's own; a negative one means no limit.
+        objective: What to minimise, such as `size`.
+        diagnosis: What the doctor said before the run.
+        results: `results.json`, the report and every variant with its evidence.
+        report: The report as a page.
+        summary: The same in a few lines.
+
+    Returns:
+        `pass` if there is a winner, else `fail`: the gate of the release. One unnamed output, because `kfp.local`
+        silently takes a condition on a named one for false.
+    """
+    import shutil
+    from pathlib import Path
+
+    from litemill.artifacts.layout import REPORT, SUMMARY
+    from litemill.config.run import Budget
+    from litemill.track import compare as compare_runs
+
+    ids = [one for group in run_ids for one in group.split(",") if one]
+    limits = Budget.model_validate(budget).replaced(max_accuracy_drop, int(max_size_bytes))
+    found = compare_runs(run_id, ids, name, limits, objective, Path(results.path), Path(diagnosis.path))
+    shutil.copyfile(Path(results.path) / REPORT, report.path)
+    shutil.copyfile(Path(results.path) / SUMMARY, summary.path)
+    return "pass" if found.winner else "fail"

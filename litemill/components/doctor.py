@@ -1,0 +1,40 @@
+"""Say before any training what of the run will and will not work."""
+
+from kfp import dsl
+from kfp.dsl import Markdown, Output
+
+from litemill.components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def doctor(
+    model_uri: str,
+    model_sha256: str,
+    allow_unsafe: bool,
+    data: dict,
+    data_uri: str,
+    data_sha256: str,
+    recipes: dict,
+    seed: int,
+    diagnosis: Output[Markdown],
+):
+    """Examine the data, the preprocessing, the model's layers and the recipes. What is found never fails the task.
+
+    Args:
+        model_uri: Path or gs:// address of the trained model.
+        model_sha256: Its digest, so that a changed model is never served from the cache.
+        allow_unsafe: Load Lambda layers, which are Python code in the file.
+        data: The config's `data` section.
+        data_uri: Path or gs:// address of the data, in place of the section's own.
+        data_sha256: Its digest.
+        recipes: Recipe name to its list of steps.
+        seed: Seed of every draw.
+        diagnosis: What was found, as a page.
+    """
+    from pathlib import Path
+
+    from litemill.config.run import DataSpec, ModelSpec
+    from litemill.doctor import write_diagnosis
+
+    model = ModelSpec(uri=model_uri, allow_unsafe=allow_unsafe)
+    write_diagnosis(model, DataSpec.model_validate({**data, "uri": data_uri}), recipes, int(seed), Path(diagnosis.path))

@@ -1,0 +1,38 @@
+"""Read the source of the samples once, and leave the splits every later task maps into memory."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Output
+
+from litemill.components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def prepare_data(
+    data: dict,
+    uri: str,
+    sha256: str,
+    seed: int,
+    dataset: Output[Dataset],
+    model_uri: str = "",
+    model_sha256: str = "",
+    allow_unsafe: bool = False,
+):
+    """Write the train, calibration and test splits, preprocessed.
+
+    Args:
+        data: The config's `data` section.
+        uri: Path or gs:// address of the data, in place of the section's own.
+        sha256: Digest of the source, so that changed data is never served from the cache.
+        seed: Seed of every draw.
+        dataset: The splits, with `dataset.json`.
+        model_uri: Address of the model that says the size and colour of images; empty where the config does.
+        model_sha256: Its digest.
+        allow_unsafe: Accept a model with Lambda layers.
+    """
+    from pathlib import Path
+
+    from litemill.config.run import DataSpec, ModelSpec
+    from litemill.stages.prepare import prepare_for_model
+
+    model = ModelSpec(uri=model_uri, allow_unsafe=allow_unsafe) if model_uri else None
+    prepare_for_model(DataSpec.model_validate({**data, "uri": uri}), model, int(seed), Path(dataset.path), sha256)

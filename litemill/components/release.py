@@ -1,0 +1,25 @@
+"""Publish the winner where devices fetch it from, once and for good."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input
+
+from litemill.components.images import EDGE
+
+
+@dsl.component(base_image=EDGE, install_kfp_package=False)
+def release(results: Input[Artifact], uri: str, run_id: str) -> str:
+    """Publish the winner with its evidence under `uri`, and return the address.
+
+    Args:
+        results: What `compare` found.
+        uri: Folder or gs:// prefix; nothing in it is ever overwritten.
+        run_id: The parent run, which gets the address as a tag.
+    """
+    from pathlib import Path
+
+    from litemill.stages.release import release_winner
+    from litemill.track import tag_run
+
+    address = release_winner(Path(results.path), uri)
+    tag_run(run_id, {"litemill.stages.release": address})
+    return address

@@ -1,0 +1,27 @@
+"""Open the MLflow run that everything else hangs on, and fingerprint the sources so that caches know their content."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from litemill.components.images import EDGE
+
+
+@dsl.component(base_image=EDGE, install_kfp_package=False)
+def start_run(name: str, model_uri: str, data_uri: str, settings: dict, pipeline_run_id: str) -> NamedTuple(
+    "Started", [("run_id", str), ("model_sha256", str), ("data_sha256", str)]
+):
+    """Open the MLflow parent run, and give the digests of the model and the data.
+
+    Args:
+        name: Name of the run's MLflow experiment.
+        model_uri: Path or gs:// address of the source model.
+        data_uri: Path or gs:// address of the data; empty for a built-in set.
+        settings: Recipes, targets, training and budget, recorded as parameters of the run.
+        pipeline_run_id: Kubeflow's id of this pipeline run.
+    """
+    from litemill.artifacts.storage import digest
+    from litemill.track import start_run as open_run
+
+    run_id = open_run(name, settings, pipeline_run_id=pipeline_run_id)
+    return run_id, digest(model_uri), digest(data_uri) if data_uri else ""

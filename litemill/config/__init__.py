@@ -1,0 +1,1 @@
+"""What a user writes: the run config, its sections and the vocabulary of its values."""

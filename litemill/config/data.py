@@ -1,0 +1,132 @@
+"""The `data` section of a run config: where samples come from and how they become model inputs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from litemill.config.kinds import (
+    BUILT_IN,
+    INPUT_NAME,
+    KINDS,
+    METRICS,
+    REFERENCE,
+    SEVERAL_INPUTS,
+    KindOptions,
+    Task,
+    TFRecordOptions,
+)
+from litemill.config.steps import first_mistake, nearest
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocessing(Section):
+    """What is done to the raw input, in this order; a deployed app must repeat it.
+
+    Images: colour mode, resize, channel order. Everything: x·scale + offset, then (x − mean)/std.
+    """
+
+    color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default the model's")
+    resize: list[PositiveInt] = Field(
+        default_factory=list, description="height and width, bilinear; by default the model's"
+    )
+    channel_order: Literal["rgb", "bgr"] = Field("rgb", description="bgr turns the last axis around")
+
+    scale: float = Field(1.0, description="factor on the raw values, e.g. 0.00392156862745098 (1/255) for uint8 images")
+    offset: float = Field(0.0, description="added after scaling")
+    mean: list[float] = Field(default_factory=list, description="subtracted, one value or one a channel")
+    std: list[PositiveFloat] = Field(default_factory=list, description="divided by, one value or one a channel")
+
+
+class Limit(Section):
+    """How many samples of each split to use at most; drawn with the seed, classes kept in proportion."""
+
+    train: PositiveInt | None = None
+    calibration: PositiveInt = Field(256, description="size of the representative dataset")
+    test: PositiveInt | None = None
+
+
+class DataSpec(Section):
+    """Where samples come from and how they become model inputs."""
+
+    kind: str = Field(description=f"the kind of source: {', '.join(KINDS)}")
+    uri: str = Field("", description="path or gs:// address; not for built-in sets such as digits")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.kinds")
+    task: Task = Field("classification", description="what the model does with a sample")
+    metric: str = Field("", description="by default the task's own; or package.module:function")
+    output: str = Field("", description="the output that is judged, by name, of a model with several")
+    preprocessing: Preprocessing = Preprocessing()
+    inputs: dict[str, Preprocessing] = Field(
+        default_factory=dict, description="of a model with several: each input by name, with its own preprocessing"
+    )
+    limit: Limit = Limit()
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        if value not in KINDS:
+            raise ValueError(f"unknown kind {value!r}; {nearest(value, list(KINDS))}")
+        return value
+
+    @model_validator(mode="after")
+    def _uri_fits_kind(self) -> DataSpec:
+        if self.kind not in BUILT_IN and not self.uri:
+            raise ValueError(f"data.kind {self.kind} needs data.uri: where the data is")
+        if self.kind == "digits" and self.uri:
+            raise ValueError("data.kind digits ships with scikit-learn: leave data.uri out")
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> DataSpec:
+        try:
+            self.parsed()
+        except ValidationError as error:
+            raise ValueError(f"data.options of kind {self.kind}: {first_mistake(error, KINDS[self.kind])}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _metric_fits_task(self) -> DataSpec:
+        known = METRICS[self.task]
+        if self.metric and self.metric not in known and not REFERENCE.match(self.metric):
+            close = nearest(self.metric, list(known))
+            raise ValueError(f"unknown metric {self.metric!r} for task {self.task}; {close}")
+        return self
+
+    @model_validator(mode="after")
+    def _several_inputs_fit(self) -> DataSpec:
+        if not self.inputs:
+            return self
+        for name in self.inputs:
+            if not INPUT_NAME.match(name):
+                raise ValueError(f"data.inputs: {name!r} is no name of an input")
+        if len(self.inputs) == 1:
+            raise ValueError("data.inputs is for several inputs: give the only one's values in data.preprocessing")
+        if self.kind not in SEVERAL_INPUTS:
+            raise ValueError(f"data.kind {self.kind} gives one input; several come from {', '.join(SEVERAL_INPUTS)}")
+        options = self.parsed()
+        if isinstance(options, TFRecordOptions) and set(options.inputs) != set(self.inputs):
+            raise ValueError(f"data.options.inputs must say the feature of each input: {', '.join(self.inputs)}")
+        if self.preprocessing != Preprocessing():
+            raise ValueError("data.preprocessing is for one input: give each its own in data.inputs")
+        if self.task == "reconstruction":
+            raise ValueError("task reconstruction is for models with one input: what would the target be of several?")
+        return self
+
+    def parsed(self) -> KindOptions:
+        """The kind's options as their typed model, defaults filled in."""
+        return KINDS[self.kind].model_validate(self.options)

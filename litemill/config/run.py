@@ -1,0 +1,209 @@
+"""What a user writes: the run config (DESIGN: one declaration gives schema, defaults and docs)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from litemill.config.data import DataSpec as DataSpec
+from litemill.config.data import Limit as Limit
+from litemill.config.data import Preprocessing as Preprocessing
+from litemill.config.data import Section as Section
+from litemill.config.kinds import Kernels
+from litemill.config.kubernetes import ClusterSpec
+from litemill.config.steps import Step, check_order, nearest, parse_step
+from litemill.config.targets import TargetSpec, check_named, parse_target
+
+NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+BASELINE = "baseline"
+"""The float32 conversion of the source model, which every variant is compared with."""
+
+
+class ModelSpec(Section):
+    """The trained float model to start from."""
+
+    uri: str = Field(description="path, gs://, models:/ or runs:/ address of a .keras, .h5, .tflite file or SavedModel")
+    allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
+
+
+class Distillation(Section):
+    """Learning from the source model's outputs as well as from the labels (Hinton et al., 2015)."""
+
+    weight: float = Field(0.0, ge=0.0, le=1.0, description="share of the teacher's term in the loss; 0 is off")
+    temperature: PositiveFloat = Field(4.0, description="softens both outputs before they are compared")
+
+
+class Augmentation(Section):
+    """Light augmentation of image batches, drawn anew for each epoch."""
+
+    shift: int = Field(0, ge=0, description="shift by up to this many pixels each way, edges repeated")
+    flip: bool = Field(False, description="mirror left to right with a chance of one half")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return self.flip or self.shift > 0
+
+
+class Training(Section):
+    """Fine-tuning of the train-aware steps. The first four are all that most users set."""
+
+    epochs: PositiveInt = 3
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat = 1e-4
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seeds every draw of the run: splits, calibration, training")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd is with a momentum of 0.9")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate, after the warm-up")
+    warmup: float = Field(0.1, ge=0.0, le=0.5, description="fraction of the steps in which the rate rises from zero")
+    validation: float = Field(0.1, ge=0.0, le=0.5, description="fraction of train held out, never of test")
+    early_stop: int = Field(
+        0, ge=0, description="stop after so many epochs without a lower validation loss and take the best; 0: never"
+    )
+    distillation: Distillation = Distillation()
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _something_to_stop_on(self) -> Training:
+        if self.early_stop and not self.validation:
+            raise ValueError("early_stop watches the validation loss: give training.validation a fraction above 0")
+        return self
+
+
+OBJECTIVES = ("size", "size:<target>", "latency:<target>")
+"""Bytes of the file, bytes that a target stores, or a target's median latency."""
+NO_LIMIT = -1
+"""Kubeflow has no empty number: a limit that is not set travels as a negative one."""
+
+
+class Budget(Section):
+    """The limits a variant must keep to be shipped. What is not given is not limited."""
+
+    max_accuracy_drop: float | None = Field(None, description="against the source model, in the metric's own unit")
+    max_size_bytes: PositiveInt | None = Field(None, description="of the .tflite file")
+    max_latency_ms: dict[str, PositiveFloat] = Field(default_factory=dict, description="median by target")
+    max_arena_bytes: dict[str, PositiveInt] = Field(default_factory=dict, description="working memory by target")
+
+    def replaced(self, max_accuracy_drop: float, max_size_bytes: int) -> Budget:
+        """This budget with other limits; a negative one (`NO_LIMIT`) means none."""
+        limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
+        given = {name: value if value >= 0 else None for name, value in limits.items()}
+        return Budget.model_validate({**self.model_dump(), **given})
+
+
+class Deploy(Section):
+    """What is done to each `.tflite` before it is evaluated, measured and shipped."""
+
+    slim: bool = Field(
+        True, description="store once what is equal, drop what no runtime reads; proved to change no output"
+    )
+    keep: list[Literal["names", "signatures", "metadata"]] = Field(
+        ["signatures"], description="what slimming leaves in; names are those of inner tensors"
+    )
+
+
+class EvaluationOptions(Section):
+    """How the variants are run over the test split."""
+
+    kernels: Kernels = Field(
+        "xnnpack", description="xnnpack predicts a phone; reference, many times slower, predicts a microcontroller"
+    )
+
+
+class Tracking(Section):
+    """What goes to MLflow, beside the runs themselves."""
+
+    registered_model: str = Field("", description="name in the model registry for the winner")
+
+
+class Release(Section):
+    """Where the winner is published."""
+
+    uri: str = Field(
+        description="folder or gs:// prefix; each release gets its own sub-folder and is never overwritten"
+    )
+
+
+def _ordered(steps: list[Step]) -> list[Step]:
+    check_order(steps)
+    return steps
+
+
+Recipe = Annotated[list[Annotated[Step, BeforeValidator(parse_step)]], AfterValidator(_ordered)]
+
+
+class RunSpec(Section):
+    """A run: one model, one data set, the recipes to try, where to run them, and what may be shipped."""
+
+    name: str = Field(description="name of the run and of its MLflow experiment")
+    model: ModelSpec
+    data: DataSpec
+    training: Training = Training()
+    recipes: dict[str, Recipe] = Field(min_length=1, description="name: list of steps, the last a conversion scheme")
+    targets: list[Annotated[TargetSpec, BeforeValidator(parse_target)]] = Field(
+        default_factory=lambda: [parse_target("host")],
+        min_length=1,
+        max_length=8,
+        description="where to run every variant: a name, or a mapping with name, device and options",
+    )
+    budget: Budget = Budget()
+    deploy: Deploy = Deploy()
+    evaluation: EvaluationOptions = EvaluationOptions()
+    objective: str = Field("size", description=f"what to minimise among admissible variants: {', '.join(OBJECTIVES)}")
+    tracking: Tracking = Tracking()
+    release: Release | None = None
+    cluster: ClusterSpec = ClusterSpec()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not NAME.match(value):
+            raise ValueError("a name has letters, digits, '.', '_' and '-' only")
+        return value
+
+    @field_validator("targets")
+    @classmethod
+    def _each_target_once(cls, value: list[TargetSpec]) -> list[TargetSpec]:
+        names = [target.name for target in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"target {twice!r} is listed twice")
+        return value
+
+    @field_validator("recipes")
+    @classmethod
+    def _plain_recipe_names(cls, value: dict[str, list[Step]]) -> dict[str, list[Step]]:
+        for name in value:
+            if not NAME.match(name):
+                raise ValueError(f"recipe name {name!r}: letters, digits, '.', '_' and '-' only")
+            if name == BASELINE:
+                raise ValueError(f"{BASELINE!r} is the name of the float32 conversion every recipe is compared with")
+        return value
+
+    @field_validator("objective")
+    @classmethod
+    def _known_objective(cls, value: str) -> str:
+        kind, mark, target = value.partition(":")
+        if f"{kind}:<target>" not in OBJECTIVES or (mark and not target) or (kind == "latency" and not mark):
+            raise ValueError(f"unknown objective {value!r}; {nearest(value, OBJECTIVES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> RunSpec:
+        for name in self.budget.max_latency_ms:
+            check_named(self.targets, name, "latency", f"budget.max_latency_ms.{name}")
+        for name in self.budget.max_arena_bytes:
+            check_named(self.targets, name, "arena", f"budget.max_arena_bytes.{name}")
+        kind, _, target = self.objective.partition(":")
+        if target:
+            check_named(self.targets, target, "latency" if kind == "latency" else "size", "objective")
+        return self

@@ -1,0 +1,127 @@
+"""Checks of what came out of a conversion against what was asked, and against the samples that calibrated it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.artifacts.inputs import named
+from litemill.config.steps import Step
+from litemill.convert.calibration import check_calibration, value_range
+from litemill.errors import StepFailed
+from litemill.evidence import TensorInfo
+from litemill.flatbuffer.graph import floats, tensor_info
+from litemill.flatbuffer.reader import DTYPE_NAMES, ints, read_model, text
+
+FLOATS = ("float16", "float32", "float64")
+WIDEST = 4.0
+"""Times the data's range that an input may cover; twice is what a symmetric range takes for data above zero."""
+
+
+def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: str, fewest: int) -> None:
+    """Check the calibration samples of every input (see `check_calibration`).
+
+    Args:
+        samples: `[samples, …]`; of several inputs a structured array.
+        shapes: Of the model's inputs by name, with the batch dimension; that of the only one under the empty name.
+        where: Names the samples in errors.
+        fewest: How many samples there must be.
+
+    Raises:
+        StepFailed: The model has other inputs, or see `check_calibration`.
+    """
+    parts = named(samples)
+    if set(parts) != set(shapes):
+        told, wanted = (", ".join(name or "one without a name" for name in names) for names in (parts, shapes))
+        raise StepFailed(f"the calibration samples have the inputs {told}, the model {wanted}", where=where)
+    for name, part in parts.items():
+        check_calibration(part, shapes[name], where=f"{where}[{name}]" if name else where, fewest=fewest)
+
+
+def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
+    """Check what came out of a conversion against what was asked.
+
+    Args:
+        path: The `.tflite`.
+        step: The conversion scheme with its options.
+        samples: The calibration samples of a calibrated scheme.
+
+    Raises:
+        StepFailed: An input or output of another dtype than asked, a scale that is not positive, a float tensor in a
+            model that should be integer only, or an input range that does not fit the calibration data.
+    """
+    model = read_model(path)
+    io = getattr(step.parsed(), "io", "float32")
+    main = model.subgraphs[0]
+    inputs = [tensor_info(main.tensors[index]) for index in ints(main.inputs)]
+    outputs = [tensor_info(main.tensors[index]) for index in ints(main.outputs)]
+    for info in (*inputs, *outputs):
+        if info.dtype != io:
+            raise StepFailed(f"{step.name}: tensor {info.name!r} is {info.dtype}, {io} was asked", where=str(path))
+    _check_scales(model, step, path)
+    if io not in FLOATS:
+        _check_integer_only(model, step, path)
+        if samples is not None:
+            by_name = {"": inputs[0]} if len(inputs) == 1 else _named_inputs(model)
+            for name, part in named(samples).items():
+                _check_input_range(by_name[name], part, step, path)
+
+
+def _named_inputs(model: Any) -> dict[str, TensorInfo]:
+    """The inputs by their names in the signature."""
+    tensors, entries = model.subgraphs[0].tensors, model.signatureDefs[0].inputs
+    return {text(entry.name): tensor_info(tensors[entry.tensorIndex]) for entry in entries}
+
+
+def check_outputs(outputs: NDArray[np.float32], expected: NDArray[np.float32], *, step: float, where: str) -> None:
+    """Refuse a quantized model that has stopped listening to its input.
+
+    Args:
+        outputs: `[samples, …]` of the converted model, for samples that differ.
+        expected: `[samples, …]` of the float model for the same samples.
+        step: Scale of the quantized output: smaller changes cannot be told. 0 where it is not quantized.
+        where: Names the model in errors.
+
+    Raises:
+        StepFailed: The outputs are the same for all samples, and the float model's are not.
+    """
+    if np.ptp(outputs, axis=0).any() or not (np.ptp(expected, axis=0) > 2 * step).any():
+        return
+    told = f"the converted model gives the same outputs for all of {len(outputs)} calibration samples"
+    raise StepFailed(told, where=where, fix="Its ranges swallow the signal: try mixed-int8, int16x8 or qat")
+
+
+def _check_scales(model: Any, step: Step, path: Path) -> None:
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            scales = floats(tensor.quantization.scale) if tensor.quantization else []
+            if any(not scale > 0 or not np.isfinite(scale) for scale in scales):
+                told = f"{step.name}: tensor {text(tensor.name)!r} has scale {min(scales):g}"
+                raise StepFailed(told, where=str(path), fix="Calibrate with real samples that excite every layer")
+
+
+def _check_integer_only(model: Any, step: Step, path: Path) -> None:
+    left = [
+        text(tensor.name)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if DTYPE_NAMES.get(tensor.type) in FLOATS
+    ]
+    if left:
+        told = f"{step.name}: {len(left)} float tensors left in a model that was to be integer only, first {left[0]!r}"
+        raise StepFailed(told, where=str(path), fix="Ask for `io: float32`, or replace what has no integer kernel")
+
+
+def _check_input_range(info: TensorInfo, samples: NDArray[Any], step: Step, path: Path) -> None:
+    """The quantized input must reach the ends of the calibration data, to one step of its scale, and not far beyond."""
+    limits = np.iinfo(info.dtype)
+    low, high = ((limit - info.zero_point) * info.scale for limit in (limits.min, limits.max))
+    seen_low, seen_high = value_range(samples)
+    told = f"the input covers [{low:g}, {high:g}], the calibration data [{seen_low:g}, {seen_high:g}]"
+    if seen_low < low - info.scale or seen_high > high + info.scale:
+        raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The model was not calibrated with this data")
+    if high - low > WIDEST * (max(seen_high, 0.0) - min(seen_low, 0.0)):
+        raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The data uses few of the input's levels")

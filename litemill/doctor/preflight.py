@@ -1,0 +1,102 @@
+"""Look at a run's model and data before any compute: what cannot work is told now, not an hour later."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from litemill.artifacts.storage import fetch
+from litemill.compress.support import qat_obstacles
+from litemill.config.run import RunSpec
+from litemill.config.steps import CALIBRATED
+from litemill.config.targets import ON_DEVICE
+from litemill.convert.support import tflite_obstacle
+from litemill.data import SourceFacts, check_source
+from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
+from litemill.models import ModelFacts, check_fit, peek
+from litemill.models.peek import judged_position
+from litemill.stages.prepare import fitted
+
+
+def preflight(spec: RunSpec) -> SourceFacts:
+    """Check that the sources exist, are sound and fit each other.
+
+    Returns:
+        What is known of the data, with warnings.
+
+    Raises:
+        InputError: A source is missing or broken, or the model's input differs from the data's.
+    """
+    model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
+    if model.output_names:
+        judged_position(model.output_names, spec.data.output, model.path)
+    data = check_source(fitted(spec.data, model))
+    check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
+    found = [
+        *_cannot_train(spec, model),
+        *_cannot_quantize(spec, model),
+        *_cannot_calibrate(spec, data),
+        *_other_kernels(spec),
+        *_missing_programs(spec),
+    ]
+    return replace(data, warnings=[*data.warnings, *found])
+
+
+def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
+    """Warn of recipes that need a Keras model where the source is nothing but a graph."""
+    if model.format == "tflite":
+        found = {name: tflite_obstacle(steps) for name, steps in spec.recipes.items()}
+        return [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
+    failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
+    if not failing or not model.only_graph:
+        return []
+    reason = "the SavedModel has no layers that could be rebuilt, so train-aware steps cannot work"
+    return [f"{reason}: recipes {', '.join(failing)} will fail"]
+
+
+def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:
+    """Warn of recipes whose quantization-aware training will refuse a layer, after other steps may have trained."""
+    warnings = []
+    for name, steps in spec.recipes.items():
+        if obstacles := qat_obstacles(steps, model.layers):
+            what = f"recipe {name} will fail: quantization-aware training cannot take layer {', '.join(obstacles)}"
+            warnings.append(f"{what}; `qat: {{unsupported: float}}` keeps unsupported layers float")
+    return warnings
+
+
+def _cannot_calibrate(spec: RunSpec, data: SourceFacts) -> list[str]:
+    """Warn of recipes that will be refused for want of calibration samples."""
+    count = data.samples["calibration"]
+    failing = [name for name, steps in spec.recipes.items() if steps[-1].name in CALIBRATED]
+    if not failing or count >= FEWEST_CALIBRATION_SAMPLES:
+        return []
+    what = f"{count} calibration samples, {FEWEST_CALIBRATION_SAMPLES} are the least: recipes {', '.join(failing)}"
+    return [f"{what} will fail; raise data.limit.calibration or give more"]
+
+
+def _other_kernels(spec: RunSpec) -> list[str]:
+    """Warn where accuracy is predicted with the kernels of phones and every target is a microcontroller."""
+    if spec.evaluation.kernels == "reference" or not all(target.is_micro for target in spec.targets):
+        return []
+    names = ", ".join(target.name for target in spec.targets)
+    what = f"accuracy is that of XNNPACK, whose int8 outputs differ from those of {names}"
+    return [f"{what}; `evaluation: {{kernels: reference}}` predicts a microcontroller, and takes longer"]
+
+
+def _missing_programs(spec: RunSpec) -> list[str]:
+    """Warn of targets whose programs are not here: they will fail, or be predicted, after everything has trained."""
+    warnings = []
+    for target in spec.targets:
+        named = {"benchmark_model": target.benchmark_model, "ssh_config": target.ssh_config}
+        lost = {option: path for option, path in named.items() if path and not path.startswith(ON_DEVICE)}
+        warnings += [
+            f"target {target.name} will fail: there is no {option} at {path}"
+            for option, path in lost.items()
+            if not Path(path).is_file()
+        ]
+        if target.compiler and shutil.which(target.compiler) is None:
+            warnings.append(f"target {target.name} will fail: there is no program {target.compiler!r}")
+        elif target.kind == "edgetpu" and shutil.which(target.compiler or "edgetpu_compiler") is None:
+            warnings.append(f"target {target.name} is predicted by rules, without edgetpu_compiler")
+    return warnings

@@ -1,0 +1,180 @@
+"""Run a pipeline on this machine under `kfp.local`, and leave its results in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+from kfp import dsl, local
+
+from litemill.artifacts.files import read_manifest
+from litemill.artifacts.layout import RESULTS
+from litemill.components.images import EDGE, TRAIN
+from litemill.config.run import RunSpec
+from litemill.errors import ConfigError, LitemillError
+from litemill.pipelines.containers import container_runner
+from litemill.pipelines.fingerprint import fingerprint, own_code
+from litemill.pipelines.kubeflow import build_pipeline
+from litemill.pipelines.observe import TaskEvent, observed
+from litemill.pipelines.tasks import Dress
+from litemill.select.results import Results
+
+CODE = "LITEMILL_CODE"
+"""Task variable that carries the library's digest into Kubeflow's cache key."""
+
+
+class RunLog:
+    """Everything the tasks print, in a file; the last lines of the current task are kept to explain a failure."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.tail: deque[str] = deque(maxlen=200)
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        """Write to the file and remember the lines; a container's output comes in pieces that end anywhere."""
+        *lines, self._line = (self._line + text).split("\n")
+        self.tail.extend(line for line in lines if line.strip())
+        return self.file.write(text)
+
+    def begin(self) -> None:
+        """Forget what was said until now: another task speaks."""
+        self.tail.clear()
+        self._line = ""
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self.file.flush()
+
+    def last_words(self) -> str:
+        """The library's own error among the task's last lines, else the last line that names an error."""
+        lines = [line.strip() for line in (*self.tail, self._line) if line.strip()]
+        told = [line for line in lines if line.startswith("litemill.errors.")]
+        errors = told or [line for line in lines if "Error" in line.split(":")[0]] or lines
+        return errors[-1].partition(": ")[2] or errors[-1] if errors else "it said nothing"
+
+
+def run_locally(
+    spec: RunSpec,
+    out: Path,
+    work: Path,
+    *,
+    cache: bool = True,
+    containers: bool = False,
+    tell: Callable[[TaskEvent], None] = lambda event: None,
+) -> Results:
+    """Run the pipeline of a config in subprocesses or in containers.
+
+    Args:
+        spec: The run config.
+        out: Folder for the results; those of an earlier run are replaced.
+        work: Folder for what tasks pass on, the cache and the logs.
+        cache: Whether tasks whose inputs and code are the same are served from earlier runs.
+        containers: Whether tasks run in the project's images instead of subprocesses.
+        tell: Called when a task begins and ends.
+
+    Raises:
+        ConfigError: `out` holds something else than results.
+        LitemillError: A task failed; names it, its error and the log. Or containers cannot be run here.
+    """
+    check_out(out)
+    with ExitStack() as stack:
+        runner, dress = local.SubprocessRunner(use_venv=False), with_code(spec)
+        if containers:
+            inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and "://" not in uri]
+            used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
+            runner, dress = used.runner, with_code(spec, used.versions)
+        return _run(spec, out, work, runner, dress, cache, tell)
+
+
+def _run(
+    spec: RunSpec,
+    out: Path,
+    work: Path,
+    runner: local.SubprocessRunner | local.DockerRunner,
+    dress: Dress,
+    cache: bool,
+    tell: Callable[[TaskEvent], None],
+) -> Results:
+    logs = work / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Path] = {}
+    failed: list[tuple[str, str]] = []
+
+    def watch(event: TaskEvent) -> None:
+        if event.state == "started":
+            log.begin()
+        elif event.state == "failed":
+            failed.append((event.name, log.last_words()))
+        elif event.name == "compare":
+            found["results"] = Path(event.outputs["results"].path)
+        tell(event)
+
+    with tempfile.NamedTemporaryFile("w", dir=logs, prefix=f"{spec.name}-", suffix=".log", delete=False) as file:
+        log = RunLog(file)  # type: ignore[arg-type]
+        # A stream of its own keeps what tasks print out of the progress display.
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            local.init(
+                runner,
+                pipeline_root=str((work / "pipeline").absolute()),
+                enable_caching=cache,
+                cache_root=str(work / "cache"),
+            )
+            pipeline = build_pipeline(spec, dress=dress)
+            with observed(watch):
+                try:
+                    pipeline()
+                except RuntimeError as error:
+                    if not failed:
+                        raise LitemillError(str(error), where=file.name) from error
+    if failed:
+        name, words = failed[0]
+        raise LitemillError(f"task {name} failed: {words}", fix=f"The whole log: {file.name}")
+    return deliver(found["results"], out)
+
+
+def check_out(out: Path) -> None:
+    """Refuse to replace a folder that holds anything but results.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RESULTS).is_file())):
+        raise ConfigError("is there and holds no results of Litemill", where=str(out), fix="Name another --out folder")
+
+
+def deliver(results: Path, out: Path) -> Results:
+    """Copy a results folder to where the user wants it, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
+        shutil.copytree(results, Path(beside) / "new")
+        if out.exists():
+            out.rename(Path(beside) / "old")
+        (Path(beside) / "new").rename(out)
+    return read_manifest(out / RESULTS, Results)
+
+
+def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> Dress:
+    """The dress that puts what a task runs where the cache key sees it: the library's and the user's code, its image.
+
+    Args:
+        spec: The run, whose data may come from a function of the user's own, and be judged by another.
+        images: Their ids by name.
+    """
+    source, judge = spec.data.options.get("function", ""), spec.data.metric
+    own = {"doctor": own_code(source), "prepare-data": own_code(source), "evaluate": own_code(judge)}
+
+    def dress(component: str, task: dsl.PipelineTask) -> None:
+        code = f"{fingerprint(component.replace('-', '_'))} {own.get(component, '')}".strip()
+        image = (images or {}).get(task.container_spec.image, "")
+        task.set_env_variable(CODE, f"{code} {image}".strip())
+
+    return dress

@@ -1,0 +1,1 @@
+"""Run jobs that may crash, and say how a process died."""

@@ -1,0 +1,5 @@
+"""Run a `.tflite`. Needs no TensorFlow."""
+
+from litemill.runtime.runner import Runner
+
+__all__ = ["Runner"]

@@ -1,0 +1,74 @@
+"""`results.json`: what a run found and what it says to ship. Stable: fields are added, never renamed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from litemill.config.run import Budget
+from litemill.evidence import Estimate, Measurement, Status, Verdict
+
+
+class Entry(BaseModel):
+    """Base of what `results.json` holds. Unknown keys are kept out of the way: a newer file stays readable."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TargetResult(Entry):
+    """One variant on one target: the part of its measurement that a reader compares."""
+
+    status: Status = "ok"
+    reason: str = ""
+    kind: Literal["measured", "estimated", "emulated"] = "measured"
+    latency_ms: dict[str, float] = Field(default_factory=dict)
+    ratio_to_float32: Estimate | None = None
+    comparison: str = ""
+    init_ms: float | None = None
+    first_inference_ms: float | None = None
+    peak_memory_bytes: int | None = None
+    arena_bytes: int | None = None
+    realised_bytes: int | None = None
+    delegated_fraction: float | None = None
+    accelerator: str = ""
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> TargetResult:
+        """The comparable part of a measurement."""
+        shared = {name: getattr(measurement, name) for name in cls.model_fields if name != "accelerator"}
+        return cls(**shared, accelerator=measurement.actual_accelerator)
+
+
+class VariantResult(Entry):
+    """One recipe: what it is, what it costs, what it is worth, and whether the budget admits it."""
+
+    recipe: str
+    steps: list[str]
+    status: Status = "ok"
+    reason: str = Field("", description="why it failed, or why the verdict is what it is")
+    accuracy: float | None = None
+    accuracy_drop: Estimate | None = Field(None, description="against the baseline; positive is worse")
+    metric: str = ""
+    size_bytes: int = 0
+    gzip_bytes: int = 0
+    sha256: str = ""
+    sparsity: float | None = None
+    verdict: Verdict = "fail"
+    pareto: bool = False
+    rank: int | None = Field(None, description="1 is the winner; none where the variant is not admissible")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the conversion scheme")
+    measurements: dict[str, TargetResult] = Field(default_factory=dict)
+
+
+class Results(Entry):
+    """`results.json` of a run."""
+
+    schema_version: int = 1
+    name: str
+    winner: str = Field("", description="recipe to ship; empty where no variant is admissible")
+    reason: str = Field("", description="why the winner won, or why there is none, in one sentence")
+    objective: str
+    budget: Budget = Budget()
+    mlflow_run_id: str = ""
+    variants: list[VariantResult] = Field(default_factory=list, description="admissible ones first, by rank")

@@ -1,0 +1,53 @@
+"""The process that rewrites and proves: `python -m litemill.slim.worker FOLDER` (see litemill.process.isolation).
+
+A job holds `name`, `path` (the `.tflite`), `keep`, `samples` (a `.npy` file or empty), `out` (where the smaller file
+goes if there is one) and `report` (where its `SlimReport` goes).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from litemill.artifacts.files import write_manifest
+from litemill.evidence import SlimReport
+from litemill.flatbuffer.graph import is_integer_only
+from litemill.flatbuffer.reader import parse_model
+from litemill.flatbuffer.sections import measure_sections
+from litemill.process.isolation import Job, serve
+from litemill.slim.equivalence import prove_equal, prove_tflm, prove_vela
+from litemill.slim.rewrite import slim
+
+
+def slim_one(job: Job) -> None:
+    """Rewrite one file and prove that it computes the same; the smaller file is written last.
+
+    Raises:
+        StepFailed: The proof failed, or the file has parts that must stay untouched.
+    """
+    before, keep = Path(job["path"]).read_bytes(), frozenset(job["keep"])
+    after = slim(before, keep)
+    report = SlimReport(
+        applied=len(after) < len(before),
+        reason="" if len(after) < len(before) else "nothing in it is stored twice or never read",
+        before_bytes=len(before),
+        after_bytes=len(after),
+        before=measure_sections(before),
+        after=measure_sections(after),
+    )
+    if report.applied:
+        samples = np.load(job["samples"], mmap_mode="r", allow_pickle=False) if job["samples"] else None
+        report.checks = prove_equal(before, after, keep, samples)
+        report.checks["tflm"] = prove_tflm(before, after, samples)
+        # Vela leaves float ops to the CPU, so it says nothing about a model that is not integer only.
+        if is_integer_only(parse_model(before, where=job["name"])):
+            report.checks["vela"] = prove_vela(before, after)
+        Path(job["out"]).write_bytes(after)
+    write_manifest(Path(job["report"]), report)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    serve(slim_one)

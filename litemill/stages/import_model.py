@@ -1,0 +1,144 @@
+"""Bring a source model in: load, check against the data, save, and prove its conversion on real samples."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litemill.artifacts.files import read_manifest, staged
+from litemill.artifacts.layout import TFLITE, VARIANT
+from litemill.artifacts.storage import digest, fetch, resolve
+from litemill.config.run import BASELINE
+from litemill.config.steps import Step
+from litemill.convert import convert_bundle
+from litemill.data import Splits
+from litemill.errors import InputError
+from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.models.peek import check_fit
+from litemill.models.source import LoadedModel, load_source, outputs_of_keras
+from litemill.models.store import save_graph, save_model, save_tflite
+from litemill.runtime import Runner
+
+log = logging.getLogger(__name__)
+
+SAMPLES = 128
+"""Test samples that the baseline is verified on."""
+TOLERANCE, WORST = 3e-4, 1e-2
+"""Root mean square and largest difference allowed, in standard deviations of the source's outputs.
+
+A wrong operation moves most outputs, and float32 rounding about 1e-5; but where a steep softmax stands between two
+classes, rounding alone moves a single output by 1e-3 (MobileNetV2), which says nothing against a model.
+"""
+
+
+def import_model(
+    uri: str, dataset: Path, out: Path, baseline: Path, origin_sha256: str = "", *, allow_unsafe: bool = False
+) -> ModelManifest:
+    """Import a trained model.
+
+    Args:
+        uri: Path or address of the model, as `litemill.artifacts.storage` reads it.
+        dataset: Dataset artifact: the model must take its samples.
+        out: Folder of the Model artifact to write.
+        baseline: Variants bundle to write, with the float32 conversion that every variant is compared with.
+        origin_sha256: Digest of what is at `uri` where it is known already; it must be the same still.
+        allow_unsafe: Load Lambda layers, which are Python code in the file.
+
+    Raises:
+        InputError: The model can't be used, doesn't fit the data, or its conversion gives other outputs.
+    """
+    data = Splits.open(dataset)
+    resolved = resolve(uri)
+    path = fetch(resolved, sha256=origin_sha256)
+    source = load_source(path, allow_unsafe=allow_unsafe, output=data.manifest.output)
+    check_fit(source.facts, tuple(data.manifest.input_shape), "the data", data.manifest.inputs)
+    x = np.asarray(data.test.x[:SAMPLES])
+    reference = _reference(source, x, data.manifest, uri)
+    source = _proved(source, reference, x)
+    manifest = ModelManifest(
+        origin=uri,
+        resolved=resolved if resolved != uri else "",
+        origin_sha256=origin_sha256 or digest(resolved),
+        notes=list(source.notes),
+        output=source.judged,
+    )
+    with staged(out) as folder, staged(baseline) as bundle:
+        if source.facts.format == "tflite":
+            manifest = save_tflite(source.export, manifest, folder)
+        elif source.keras is None:
+            manifest = save_graph(source.export, manifest, folder)
+        else:
+            manifest = save_model(source.keras, manifest, folder)
+        convert_bundle(folder, {BASELINE: [Step(name="float32")]}, bundle, dataset=dataset)
+        variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
+        if variant.status == "failed":
+            raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)
+        outputs = Runner(bundle / BASELINE / TFLITE, output=variant.output).run(x)
+        if difference := computes_otherwise(reference, outputs):
+            what = f"its float32 conversion differs from the source by {difference}"
+            raise InputError(what, where=uri, fix="Report it with the model: the converter got an operation wrong")
+    for note in manifest.notes:
+        log.warning("%s: %s", uri, note)
+    error = relative_error(reference, outputs)
+    log.info("imported %s: %d parameters, conversion exact to %.1e of the spread", uri, manifest.parameters, error)
+    return manifest
+
+
+def relative_error(reference: NDArray[np.floating], outputs: NDArray[np.floating]) -> float:
+    """Largest absolute difference in standard deviations of the reference, which an absolute tolerance would hide.
+
+    Infinite where the reference is constant and the outputs differ, or where the outputs are not finite.
+    """
+    if not np.isfinite(outputs).all():
+        return float("inf")
+    difference, spread = float(np.abs(reference - outputs).max()), float(np.std(reference))
+    if spread == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return difference / spread
+
+
+def computes_otherwise(reference: NDArray[np.floating], outputs: NDArray[np.floating]) -> str:
+    """By how much outputs differ from the reference, if it is more than float32 rounding explains; else empty."""
+    worst = relative_error(reference, outputs)
+    if not np.isfinite(worst):
+        return "an infinite part of the outputs' spread"
+    spread = float(np.std(reference)) or 1.0
+    mean = float(np.sqrt(np.mean(np.square(np.asarray(reference, np.float64) - outputs)))) / spread
+    if mean <= TOLERANCE and worst <= WORST:
+        return ""
+    return f"{mean:.2g} of the outputs' spread, {worst:.2g} at worst"
+
+
+def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifest, uri: str) -> NDArray[np.float32]:
+    """The source's own outputs on real samples, once they were found to fit the task."""
+    outputs = source.predict(x)
+    if len(outputs) != len(x) or not np.isfinite(outputs).all():
+        raise InputError("gives NaN or infinite outputs on the test samples", where=uri)
+    shape = list(outputs.shape[1:])
+    if data.task == "classification" and (len(shape) != 1 or shape[0] < data.classes):
+        raise InputError(f"gives outputs of shape {shape} for data with {data.classes} classes", where=uri)
+    if data.task == "binary" and shape not in ([1], [2]):
+        raise InputError(f"gives outputs of shape {shape} for a binary task, not 1 or 2 scores", where=uri)
+    if data.task == "regression" and shape not in (data.target_shape, [*data.target_shape, 1]):
+        raise InputError(f"gives outputs of shape {shape} for targets of shape {data.target_shape}", where=uri)
+    if data.task == "reconstruction" and shape != data.input_shape:
+        raise InputError(f"gives outputs of shape {shape} for samples of shape {data.input_shape}", where=uri)
+    if np.ptp(outputs, axis=0).max() == 0:
+        fix = "Check that it is trained and that data.preprocessing is the one of its training"
+        raise InputError("gives the same outputs for every sample", where=uri, fix=fix)
+    return outputs
+
+
+def _proved(source: LoadedModel, reference: NDArray[np.float32], x: NDArray[np.float32]) -> LoadedModel:
+    """Keep a rewritten model only if it computes what its source does; else go on with the source's graph."""
+    if source.keras is None or not source.notes:
+        return source
+    difference = computes_otherwise(reference, outputs_of_keras(source.keras, x, source.judged))
+    if not difference:
+        return source
+    reason = f"{'; '.join(source.notes)}: that differs from the source by {difference}"
+    return replace(source, keras=None, notes=(reason,))

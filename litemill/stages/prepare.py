@@ -1,0 +1,78 @@
+"""Prepare the data for a model: what the config leaves open of an image's size and colour is what the model takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from litemill.artifacts.storage import fetch
+from litemill.config.kinds import TFRecordOptions
+from litemill.config.run import DataSpec, ModelSpec
+from litemill.data import prepare_data
+from litemill.data.preprocess import IMAGE_KINDS
+from litemill.errors import InputError
+from litemill.evidence import DatasetManifest
+from litemill.models.peek import ModelFacts, peek
+
+COLORS = {1: "grayscale", 3: "rgb"}
+"""Colour mode by number of channels."""
+
+
+def prepare_for_model(
+    data: DataSpec, model: ModelSpec | None, seed: int, out: Path, source_sha256: str = ""
+) -> DatasetManifest:
+    """Write the splits of a data set, images as the model takes them (see `prepare_data`).
+
+    Args:
+        data: The data section of a run config.
+        model: The source model; None where the config says all there is to know of the images.
+        seed: Of every draw.
+        out: Folder to write.
+        source_sha256: Digest of the data's source where it is known already.
+
+    Raises:
+        InputError: The data or the model can't be used, or the config asks for images that the model can't take.
+    """
+    if model and open_questions(data):
+        data = fitted(data, peek(fetch(model.uri), allow_unsafe=model.allow_unsafe))
+    return prepare_data(data, seed, out, source_sha256)
+
+
+def decodes_images(data: DataSpec) -> bool:
+    """Whether samples are encoded images."""
+    options = data.parsed()
+    return data.kind in IMAGE_KINDS and (not isinstance(options, TFRecordOptions) or options.encoding == "image")
+
+
+def open_questions(data: DataSpec) -> bool:
+    """Whether the config leaves an image's size or colour to the model."""
+    return decodes_images(data) and not (data.preprocessing.resize and data.preprocessing.color)
+
+
+def fitted(data: DataSpec, model: ModelFacts) -> DataSpec:
+    """Fill in the size and colour of images from the model's input, as far as it says them.
+
+    Raises:
+        InputError: The config says another size or colour.
+    """
+    shape = model.input_shape
+    if not decodes_images(data) or shape is None or len(shape) != 3:
+        return data
+    height, width, channels = shape
+    now = data.preprocessing
+    found: dict[str, Any] = {}
+    if height and width:
+        found["resize"] = [height, width]
+        if now.resize and now.resize != found["resize"]:
+            _refuse(model, "resize", str(now.resize), f"images of {height}×{width}")
+    if channels in COLORS:
+        found["color"] = COLORS[channels]
+        if now.color and now.color != found["color"]:
+            _refuse(model, "color", now.color, f"{channels} channel{'s' if channels > 1 else ''}")
+    return data.model_copy(update={"preprocessing": now.model_copy(update=found)})
+
+
+def _refuse(model: ModelFacts, key: str, asked: str, takes: str) -> None:
+    fix = f"Leave it out: without it the model's own {'size' if key == 'resize' else 'colour mode'} is used"
+    what = f"is {asked}, but {model.path.name} takes {takes}"
+    raise InputError(what, where=f"data.preprocessing.{key}", fix=fix)

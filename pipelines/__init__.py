@@ -1,1 +1,0 @@
-"""The DAG, its runners, and `python -m pipelines`."""

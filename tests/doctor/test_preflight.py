@@ -1,0 +1,61 @@
+"""What is told before any compute about a model that train-aware steps cannot take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from litemill.config.run import RunSpec
+from litemill.doctor.preflight import preflight
+from litemill.models import load_model
+
+
+def test_recipes_that_a_graph_cannot_take_are_named(digits_model: Path, tmp_path: Path) -> None:
+    load_model(digits_model).export(str(tmp_path / "graph"))
+    config = {
+        "name": "x",
+        "model": {"uri": str(tmp_path / "graph")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"], "pruned": ["prune", "int8"]},
+    }
+    (warning,) = preflight(RunSpec.model_validate(config)).warnings
+    assert warning.endswith("train-aware steps cannot work: recipes pruned will fail")
+    keras = config | {"model": {"uri": str(digits_model.parent / "digits.keras")}}
+    assert preflight(RunSpec.model_validate(keras)).warnings == []
+
+
+def test_accuracy_with_a_phones_kernels_for_microcontrollers_alone_is_told(digits_model: Path) -> None:
+    config = {
+        "name": "x",
+        "model": {"uri": str(digits_model.parent / "digits.keras")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"]},
+        "targets": ["tflm", "ethos-u55-128"],
+    }
+    (warning,) = preflight(RunSpec.model_validate(config)).warnings
+    assert warning.startswith(
+        "accuracy is that of XNNPACK, whose int8 outputs differ from those of tflm, ethos-u55-128"
+    )
+    for settled in ({"evaluation": {"kernels": "reference"}}, {"targets": ["host", "tflm"]}):
+        assert preflight(RunSpec.model_validate(config | settled)).warnings == []
+
+
+def test_a_target_whose_program_is_not_here_is_named_before_anything_trains(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    phone = {"name": "phone", "device": "adb://R58M", "benchmark_model": "no/such/binary"}
+    there = {"name": "there", "device": "ssh://pi", "runner": "benchmark_model", "benchmark_model": "device:/bin/bm"}
+    config = {
+        "name": "x",
+        "model": {"uri": str(digits_model.parent / "digits.keras")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"]},
+        "targets": [phone, there, "edgetpu", {"name": "coral", "device": "edgetpu", "compiler": "/no/compiler"}],
+    }
+    assert preflight(RunSpec.model_validate(config)).warnings == [
+        "target phone will fail: there is no benchmark_model at no/such/binary",
+        "target edgetpu is predicted by rules, without edgetpu_compiler",
+        "target coral will fail: there is no program '/no/compiler'",
+    ]

@@ -1,0 +1,59 @@
+"""A release is immutable, and the same winner is released once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from litemill.artifacts.files import sha256_of, write_manifest
+from litemill.errors import InputError, StepFailed
+from litemill.select.results import Results, VariantResult
+from litemill.stages.release import release_winner
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """What `compare` leaves, with one variant that won."""
+    folder = tmp_path / "results"
+    variant = folder / "variants" / "small"
+    variant.mkdir(parents=True)
+    (variant / "model.tflite").write_bytes(b"TFL3 the winner")
+    for name in ("report.html", "summary.md"):
+        (folder / name).write_text(name)
+    entry = VariantResult(
+        recipe="small", steps=["int8"], verdict="pass", sha256=sha256_of(variant / "model.tflite"), size_bytes=15
+    )
+    write_manifest(folder / "results.json", Results(name="run", winner="small", objective="size", variants=[entry]))
+    return folder
+
+
+def test_the_same_winner_is_released_once(results: Path, tmp_path: Path) -> None:
+    """A nightly run must not fail because it found the same winner again."""
+    first = release_winner(results, str(tmp_path / "released"))
+    again = release_winner(results, str(tmp_path / "released"))
+    assert first == again
+    assert (Path(first) / "model.tflite").read_bytes() == b"TFL3 the winner"
+    assert {file.name for file in Path(first).iterdir()} == {
+        "model.tflite",
+        "report.html",
+        "summary.md",
+        "results.json",
+    }
+
+
+def test_something_else_at_the_address_is_an_error_and_stays(results: Path, tmp_path: Path) -> None:
+    """What is published is never overwritten."""
+    address = Path(release_winner(results, str(tmp_path / "released")))
+    (address / "model.tflite").write_bytes(b"tampered with")
+    with pytest.raises(InputError, match="exists already"):
+        release_winner(results, str(tmp_path / "released"))
+    assert (address / "model.tflite").read_bytes() == b"tampered with"
+
+
+def test_without_a_winner_there_is_nothing_to_release(results: Path, tmp_path: Path) -> None:
+    """And nothing is written."""
+    write_manifest(results / "results.json", Results(name="run", objective="size"))
+    with pytest.raises(StepFailed, match="nothing to release"):
+        release_winner(results, str(tmp_path / "released"))
+    assert not (tmp_path / "released").exists()
