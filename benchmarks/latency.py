@@ -44,18 +44,18 @@ def main() -> int:
     target = parse_target("host")
     with tempfile.TemporaryDirectory() as name:
         model, slower = build(Path(name), extra=False), build(Path(name), extra=True)
-        twin = Path(name) / "twin.tflite"
+        counterpart = Path(name) / "twin.tflite"
         # the same model under another digest: what stands behind a flatbuffer is not read
-        twin.write_bytes(model.read_bytes() + b"\0" * 16)
-        sessions = [benchmark_files(target, [model, twin, slower]) for _ in range(SESSIONS)]
-    twins, slowers = ([_row(session[at]) for session in sessions] for at in (1, 2))
-    held = sum(row["ci"][0] <= 1.0 <= row["ci"][1] for row in twins)
+        counterpart.write_bytes(model.read_bytes() + b"\0" * 16)
+        sessions = [benchmark_files(target, [model, counterpart, slower]) for _ in range(SESSIONS)]
+    counterparts, slowers = ([_row(session[at]) for session in sessions] for at in (1, 2))
+    held = sum(row["ci"][0] <= 1.0 <= row["ci"][1] for row in counterparts)
     found = sum(row["comparison"] == "slower" for row in slowers)
-    width = float(np.median([row["ci"][1] - row["ci"][0] for row in twins]))
+    width = float(np.median([row["ci"][1] - row["ci"][0] for row in counterparts]))
     LAST.write_text(
         json.dumps(
             {"sessions": SESSIONS, "aa_held": held, "aa_median_width": round(width, 4), "slower_found": found}
-            | {"twins": twins, "slower": slowers, "device": sessions[0][0].device},
+            | {"twins": counterparts, "slower": slowers, "device": sessions[0][0].device},
             indent=2,
         )
         + "\n"

@@ -217,8 +217,8 @@ def test_the_doctor_names_the_input_whose_preprocessing_is_wrong(run: Run) -> No
     sound = diagnose(RunSpec.model_validate({**spec, "data": data}))
     assert {finding.level for finding in sound.findings} == {"ok"}
     assert sound.recipes == {"int8": "", "qat": ""}
-    for output, told in (("", "has 2 outputs: place, scores"), ("score", "did you mean 'scores'")):
-        with pytest.raises(InputError, match=told):
+    for output, answer in (("", "has 2 outputs: place, scores"), ("score", "did you mean 'scores'")):
+        with pytest.raises(InputError, match=answer):
             preflight(RunSpec.model_validate({**spec, "data": {**data, "output": output}}))
     wrong = {**data, "inputs": INPUTS | {"picture": {}}}
     (error,) = [

@@ -41,8 +41,8 @@ def resolve(uri: str) -> str:
     Raises:
         InputError: There is no such thing.
     """
-    keeper = _keeper(uri)
-    return str(keeper.resolve(uri)) if keeper else uri
+    store = _store_of(uri)
+    return str(store.resolve(uri)) if store else uri
 
 
 def fetch(uri: str, into: Path | None = None, *, sha256: str = "") -> Path:
@@ -60,9 +60,9 @@ def fetch(uri: str, into: Path | None = None, *, sha256: str = "") -> Path:
     Raises:
         InputError: There is nothing at `uri`, access is refused, or it has another digest now.
     """
-    keeper = _keeper(uri)
-    if keeper:
-        path, found = _fetch_kept(keeper, uri, into)
+    store = _store_of(uri)
+    if store:
+        path, found = _fetch_kept(store, uri, into)
     elif is_remote(uri):
         blobs = _blobs(uri)
         found = _digest(blobs)
@@ -85,22 +85,22 @@ def digest(uri: str) -> str:
     """
     if is_remote(uri):
         return _digest(_blobs(uri))
-    keeper = _keeper(uri)
-    return _fetch_kept(keeper, uri, None)[1] if keeper else sha256_of(fetch(uri))
+    store = _store_of(uri)
+    return _fetch_kept(store, uri, None)[1] if store else sha256_of(fetch(uri))
 
 
-def _keeper(uri: str) -> Any | None:
+def _store_of(uri: str) -> Any | None:
     """The module that reads an address of this kind; None where storage does by itself."""
     name = next((module for prefix, module in KEEPERS.items() if uri.startswith(prefix)), "")
     return importlib.import_module(name) if name else None
 
 
-def _fetch_kept(keeper: Any, uri: str, into: Path | None) -> tuple[Path, str]:
+def _fetch_kept(store: Any, uri: str, into: Path | None) -> tuple[Path, str]:
     """Download what a keeper has, which tells no digest beforehand; the path and the digest of the content."""
     place = into or _cache()
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch.", dir=place) as work:
-        got = Path(keeper.download(uri, Path(work) / "got"))
+        got = Path(store.download(uri, Path(work) / "got"))
         # A folder's own name is the keeper's affair: content alone decides where it goes.
         name = got.name if got.is_file() else FOLDER
         found = sha256_of(got)
@@ -136,7 +136,7 @@ def publish(folder: Path, uri: str, name: str) -> str:
     files = sorted(item for item in folder.rglob("*") if item.is_file())
     if not files:
         raise InputError("nothing to publish: the folder has no file", where=str(folder))
-    if _keeper(uri):
+    if _store_of(uri):
         raise InputError("is no place to publish to", where=uri, fix="Give a folder or a gs:// prefix")
     place = f"{uri.rstrip('/')}/{name}"
     if not is_remote(uri):
@@ -144,7 +144,7 @@ def publish(folder: Path, uri: str, name: str) -> str:
             shutil.copytree(folder, work, dirs_exist_ok=True)
         return place
     bucket, prefix = _split(place)
-    with _told(place):
+    with _message(place):
         client = _client()
         if any(True for _ in client.list_blobs(bucket, prefix=prefix + "/", max_results=1)):
             raise InputError("exists already; a release is never overwritten", where=place)
@@ -177,7 +177,7 @@ def _client() -> Any:
 
 
 @contextmanager
-def _told(uri: str) -> Iterator[None]:
+def _message(uri: str) -> Iterator[None]:
     """Say a storage error as one sentence."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
@@ -202,7 +202,7 @@ def _told(uri: str) -> Iterator[None]:
 def _blobs(uri: str) -> list[Any]:
     """The object at `uri`, or the objects under it as a folder, in the order of their names."""
     bucket, key = _split(uri)
-    with _told(uri):
+    with _message(uri):
         client = _client()
         if key and (blob := client.bucket(bucket).get_blob(key)):
             return [blob]
@@ -229,7 +229,7 @@ def _download(blobs: list[Any], key: str, local: Path, uri: str) -> None:
             if not path.resolve().is_relative_to(target.resolve()):
                 raise InputError(f"an object's name leads out of the folder: {blob.name!r}", where=uri)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _told(f"{GS}{blob.bucket.name}/{blob.name}"):
+            with _message(f"{GS}{blob.bucket.name}/{blob.name}"):
                 blob.download_to_filename(str(path), checksum="crc32c")
         if not local.exists():
             target.replace(local)

@@ -118,14 +118,14 @@ class AdbDevice:
 
     def _connect(self) -> None:
         """Make sure the device answers; one reached over the network is connected (anew, after a restart)."""
-        said = self._state()
-        if said != "device" and re.search(r":\d+$", self.serial):
+        output = self._state()
+        if output != "device" and re.search(r":\d+$", self.serial):
             self._adb(["disconnect", self.serial], ANSWER_SECONDS, select=False)
             tried = self._adb(["connect", self.serial], ANSWER_SECONDS, select=False)
-            said = self._state()
-            said = said if said == "device" else f"{said} {tried.stdout} {tried.stderr}"
-        if said != "device":
-            raise self._error(said, f"its state is {said.strip()!r}")
+            output = self._state()
+            output = output if output == "device" else f"{output} {tried.stdout} {tried.stderr}"
+        if output != "device":
+            raise self._error(output, f"its state is {output.strip()!r}")
 
     def _state(self) -> str:
         done = self._adb(["get-state"], ANSWER_SECONDS)
@@ -146,11 +146,11 @@ class AdbDevice:
         except subprocess.TimeoutExpired:
             raise DeviceError(f"it did not answer within {seconds:g} s", where=self.device) from None
 
-    def _error(self, said: str, otherwise: str) -> DeviceError:
-        if "No space left on device" in said:
+    def _error(self, output: str, otherwise: str) -> DeviceError:
+        if "No space left on device" in output:
             return DeviceError("its disk is full", where=self.device, fix=f"Free {ROOT}")
         for sign, what, fix in STATES:
-            if sign in said:
+            if sign in output:
                 return DeviceError(what, where=self.device, fix=fix)
         return DeviceError(otherwise, where=self.device)
 

@@ -107,7 +107,7 @@ def cause(output: str) -> str:
     """Why the binary failed: its last error but the one that only says so, else its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ") and "Benchmarking failed" not in line]
-    return (errors or lines or ["it said nothing"])[-1].removeprefix("ERROR: ")
+    return (errors or lines or ["it printed nothing"])[-1].removeprefix("ERROR: ")
 
 
 def read_line(output: str) -> Timings | None:

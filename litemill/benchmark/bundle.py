@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import read_manifest, staged, write_manifest
 from litemill.artifacts.layout import MEASUREMENT, TFLITE, VARIANT
-from litemill.benchmark.locks import held
+from litemill.benchmark.locks import device_lock
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject, failed
@@ -64,7 +64,7 @@ def benchmark_bundle(
         raise InputError(f"no usable {BASELINE}: {reason}", where=str(baseline))
     base = base_subjects[BASELINE]
     measured = _measure(spec, base, subjects, _samples(Path(dataset)))
-    found |= {recipe: _told(measured, subject, base) for recipe, subject in subjects.items()}
+    found |= {recipe: _message(measured, subject, base) for recipe, subject in subjects.items()}
     found = {
         recipe: found[recipe].model_copy(update={"recipe": recipe, "target": spec.name}) for recipe in sorted(found)
     }
@@ -104,14 +104,14 @@ def _measure(
         return {}
     distinct = {subject.sha256: subject for subject in (base, *subjects.values())}
     try:
-        with held(target.device, target.timeout):
+        with device_lock(target.device, target.timeout):
             return open_target(target).measure(list(distinct.values()), samples)
     except DeviceError as error:
         log.warning("%s: %s", target.name, error)
         return {key: failed(str(error)) for key in distinct}
 
 
-def _told(measured: dict[str, Measurement], subject: Subject, base: Subject) -> Measurement:
+def _message(measured: dict[str, Measurement], subject: Subject, base: Subject) -> Measurement:
     """The measurement of a recipe's file; a file equal to the baseline's was not measured twice, and says so."""
     found = measured[subject.sha256]
     if subject.sha256 != base.sha256 or found.status == "failed" or not found.ratio_to_float32:

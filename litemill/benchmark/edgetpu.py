@@ -102,10 +102,10 @@ class EdgeTpuTarget:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{compiler} does not run ({error})", where=self.spec.name) from None
-        told = VERSION.search(done.stdout.decode(errors="replace"))
-        if told is None:
+        message = VERSION.search(done.stdout.decode(errors="replace"))
+        if message is None:
             raise DeviceError(f"{compiler} is no Edge TPU compiler: it tells no version", where=self.spec.name)
-        return told[1]
+        return message[1]
 
 
 def predict(subject: Subject) -> Measurement:
@@ -116,44 +116,44 @@ def predict(subject: Subject) -> Measurement:
         InputError: The file cannot be read.
     """
     graph = read_graph(subject.path)
-    told, total = graph.delegation[NAME], sum(graph.ops.values())
-    if told.ops_fraction == 0:
-        raise StepFailed(_refusal(next(iter(told.left.items()), ("it", "it has no ops"))))
+    message, total = graph.delegation[NAME], sum(graph.ops.values())
+    if message.ops_fraction == 0:
+        raise StepFailed(_refusal(next(iter(message.left.items()), ("it", "it has no ops"))))
     return _measurement(
         subject,
-        told.ops_fraction,
+        message.ops_fraction,
         {
             "method": f"static prediction: {PROGRAM} not found",
-            "rules": told.source,
+            "rules": message.source,
             "ops": total,
-            "mapped_ops": total - len(told.left),
-            "left_on_cpu": told.left,
+            "mapped_ops": total - len(message.left),
+            "left_on_cpu": message.left,
         },
     )
 
 
 def _compile(subject: Subject, compiler: str) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="litemill-edgetpu-") as name:
-        said = run_compiler(compiler, subject.path, Path(name))
-        told = read_output(said)
+        output = run_compiler(compiler, subject.path, Path(name))
+        message = read_output(output)
         written = list(Path(name).glob("*_edgetpu.tflite"))
         if not written or not written[0].stat().st_size:
-            raise StepFailed(f"{PROGRAM} wrote no model: {_last_line(said)}")
+            raise StepFailed(f"{PROGRAM} wrote no model: {_last_line(output)}")
         stored = written[0].stat().st_size
-    mapped = sum(told.mapped.values())
+    mapped = sum(message.mapped.values())
     if mapped == 0:
-        raise StepFailed(_refusal(next(iter(told.left.items()), ("it", "no op is listed"))))
+        raise StepFailed(_refusal(next(iter(message.left.items()), ("it", "no op is listed"))))
     details = {
         "method": PROGRAM,
-        "ops": told.total,
+        "ops": message.total,
         "mapped_ops": mapped,
-        "mapped": told.mapped,
-        "left_on_cpu": told.left,
-        "subgraphs": told.subgraphs,
-        "on_chip_bytes": told.on_chip,
-        "off_chip_bytes": told.off_chip,
+        "mapped": message.mapped,
+        "left_on_cpu": message.left,
+        "subgraphs": message.subgraphs,
+        "on_chip_bytes": message.on_chip,
+        "off_chip_bytes": message.off_chip,
     }
-    return _measurement(subject, mapped / told.total, details).model_copy(update={"realised_bytes": stored})
+    return _measurement(subject, mapped / message.total, details).model_copy(update={"realised_bytes": stored})
 
 
 def run_compiler(compiler: str, model: Path, out: Path) -> str:
@@ -179,24 +179,24 @@ def run_compiler(compiler: str, model: Path, out: Path) -> str:
         )
     except subprocess.TimeoutExpired:
         raise StepFailed(f"{PROGRAM} took more than {SECONDS} s and was ended") from None
-    said = done.stdout.decode(errors="replace")
-    if done.returncode != 0 or "Compilation failed" in said or "Invalid model" in said:
-        raise StepFailed(f"{PROGRAM} ended with exit code {done.returncode}: {_last_line(said)}")
-    return said
+    output = done.stdout.decode(errors="replace")
+    if done.returncode != 0 or "Compilation failed" in output or "Invalid model" in output:
+        raise StepFailed(f"{PROGRAM} ended with exit code {done.returncode}: {_last_line(output)}")
+    return output
 
 
-def read_output(said: str) -> Compiled:
+def read_output(output: str) -> Compiled:
     """What the compiler printed with its table of operations.
 
     Raises:
         StepFailed: It is not what versions 2 to 16 print.
     """
-    total, subgraphs = TOTAL.search(said), SUBGRAPHS.search(said)
-    table = said.partition("Count      Status")[2]
+    total, subgraphs = TOTAL.search(output), SUBGRAPHS.search(output)
+    table = output.partition("Count      Status")[2]
     rows = [(op, int(count), status.strip()) for op, count, status in ROW.findall(table)]
     if total is None or subgraphs is None or sum(count for _, count, _ in rows) != int(total[1]):
-        raise StepFailed(f"{PROGRAM} printed no table of all its operations: {_last_line(said)}")
-    memory = {where: _bytes(text) for where, text in MEMORY.findall(said)}
+        raise StepFailed(f"{PROGRAM} printed no table of all its operations: {_last_line(output)}")
+    memory = {where: _bytes(text) for where, text in MEMORY.findall(output)}
     left: dict[str, str] = {}
     for op, count, status in rows:
         if status != MAPPED:
@@ -234,10 +234,10 @@ def _refusal(first: tuple[str, str]) -> str:
     return f"no op of it runs on the Edge TPU, which takes models that are int8 throughout ({op}: {why})"
 
 
-def _last_line(said: str) -> str:
+def _last_line(output: str) -> str:
     """The line that says most: the reason of a failure, else the last one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = [
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    message = [
         line for line in lines if re.match(r"Compilation failed: |Model not quantized|ERROR: |Internal compiler", line)
     ]
-    return (told or lines or ["it said nothing"])[-1]
+    return (message or lines or ["it printed nothing"])[-1]

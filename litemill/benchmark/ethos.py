@@ -58,15 +58,15 @@ class EthosTarget:
 
     def _estimate(self, subject: Subject) -> Measurement:
         with tempfile.TemporaryDirectory(prefix="litemill-vela-") as name:
-            said = compile_model(subject.path, self.accelerator, self.system, self.memory, Path(name))
+            output = compile_model(subject.path, self.accelerator, self.system, self.memory, Path(name))
             summary = read_summary(Path(name))
             stored = next(Path(name).glob("*_vela.tflite")).stat().st_size
-        counts = {where: int(count) for where, count in OPS.findall(said)}
+        counts = {where: int(count) for where, count in OPS.findall(output)}
         cpu, npu = counts.get("CPU", 0), counts.get("NPU", 0)
         milliseconds, cycles = float(summary["inference_time"]) * 1e3, int(float(summary["cycles_total"]))
         if npu == 0 or cycles == 0:
             # Vela ends with exit code 0 and a latency of 0.0 here
-            raise StepFailed(f"no op of it runs on the NPU ({_first_refusal(said)})")
+            raise StepFailed(f"no op of it runs on the NPU ({_first_refusal(output)})")
         return Measurement(
             recipe="",
             target="",
@@ -91,7 +91,7 @@ class EthosTarget:
                 "original_weight_bytes": int(float(summary["total_original_weights"])),
                 "compiled_file_bytes": stored,
                 "cpu_ops": cpu,
-                **({"left_on_cpu": _first_refusal(said)} if cpu else {}),
+                **({"left_on_cpu": _first_refusal(output)} if cpu else {}),
             },
         )
 
@@ -113,11 +113,11 @@ def compile_model(model: Path, accelerator: str, system: str, memory: str, out: 
         )
     except subprocess.TimeoutExpired:
         raise StepFailed(f"Vela took more than {SECONDS:g} s and was ended") from None
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     if done.returncode != 0:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        raise StepFailed(f"Vela ended with exit code {done.returncode}: {lines[-1] if lines else 'it said nothing'}")
-    return said
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
+        raise StepFailed(f"Vela ended with exit code {done.returncode}: {lines[-1] if lines else 'it printed nothing'}")
+    return output
 
 
 def read_summary(folder: Path) -> dict[str, str]:
@@ -138,8 +138,8 @@ def _kibibytes(summary: dict[str, str], *columns: str) -> int:
     return round(sum(float(summary[column]) for column in columns) * 1024)
 
 
-def _first_refusal(said: str) -> str:
+def _first_refusal(output: str) -> str:
     """The first reason Vela gives for leaving an op on the CPU."""
-    found = REASON.search(said)
+    found = REASON.search(output)
     # Vela names the tensor in brackets behind it, which is empty where the model has no names
     return f"{found[1]}: {found[2].removesuffix(' ()')}" if found else "it says not why"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import sha256_of
 from litemill.artifacts.inputs import joined, sample_shapes
-from litemill.benchmark.locks import held
+from litemill.benchmark.locks import device_lock
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject
@@ -43,10 +43,10 @@ def benchmark_files(
     for subject in subjects:
         shapes = sample_shapes(given.shape[1:], given.dtype)
         if shapes != subject.sample_shapes:
-            what = f"takes {_told(subject.sample_shapes)}, the samples are {_told(shapes)}"
+            what = f"takes {_message(subject.sample_shapes)}, the samples are {_message(shapes)}"
             raise InputError(what, where=str(subject.path))
     distinct = {subject.sha256: subject for subject in subjects}
-    with held(target.device, target.timeout):
+    with device_lock(target.device, target.timeout):
         measured = open_target(target).measure(list(distinct.values()), given)
     return [
         measured[subject.sha256].model_copy(update={"recipe": str(subject.path), "target": target.name})
@@ -81,6 +81,6 @@ def noise(subject: Subject) -> NDArray[Any]:
     return joined(found)
 
 
-def _told(shapes: dict[str, tuple[int, ...]]) -> str:
+def _message(shapes: dict[str, tuple[int, ...]]) -> str:
     """Shapes in words: those of several inputs with their names."""
     return ", ".join(f"{name} {list(shape)}".strip() for name, shape in shapes.items())

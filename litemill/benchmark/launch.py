@@ -63,19 +63,19 @@ def run_program(program: str, job: dict[str, Any], out: Path, time_limit: float)
 
 def death(code: int, stderr: bytes) -> str:
     """Say how a runner ended, with the exception it raised or its last line."""
-    said = f": {last_words(stderr.decode(errors='replace'))}"
+    output = f": {last_line(stderr.decode(errors='replace'))}"
     if code < 0:
-        return f"the runner was killed by {signal.Signals(-code).name}{said}"
-    return f"the runner ended with exit code {code}{said}"
+        return f"the runner was killed by {signal.Signals(-code).name}{output}"
+    return f"the runner ended with exit code {code}{output}"
 
 
-def last_words(text: str) -> str:
+def last_line(text: str) -> str:
     """The Python exception in what a process wrote, else its last line; LiteRT's own logging is left out."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not LOGGED.match(line)]
     raised = next((at for at in reversed(range(len(lines))) if EXCEPTION.match(lines[at])), None)
     if raised is not None:
         return " ".join(lines[raised:])[:LONGEST]
-    return lines[-1][:LONGEST] if lines else "it said nothing"
+    return lines[-1][:LONGEST] if lines else "it printed nothing"
 
 
 def _environment() -> dict[str, str]:

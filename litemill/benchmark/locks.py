@@ -26,7 +26,7 @@ def lock_path(device: str) -> Path:
 
 
 @contextmanager
-def held(device: str, wait: float) -> Iterator[None]:
+def device_lock(device: str, wait: float) -> Iterator[None]:
     """Hold a device for the block; the kernel frees it if this process dies.
 
     Args:

@@ -18,7 +18,7 @@ from litemill.benchmark import benchmark_model as tool
 from litemill.benchmark.benchmark_model import Timings
 from litemill.benchmark.parity import compare_outputs
 from litemill.benchmark.python_runner import lay_out, reference_outputs
-from litemill.benchmark.remote import Remote, run_held, shell_facts, shell_state
+from litemill.benchmark.remote import Remote, run_locked, shell_facts, shell_state
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import compare, percentile, ratio_of_medians
 from litemill.config.targets import ON_DEVICE, TargetSpec
@@ -68,8 +68,8 @@ class NativeTarget:
             key = subject.sha256
             if key not in found:
                 one = self._measurement(subject, rounds[key], rounds.get(subjects[0].sha256), parities[key])
-                told = {**facts, "threads": self.spec.threads, "runner": "benchmark_model", "state": state}
-                found[key] = one.model_copy(update={"peak_memory_bytes": peaks[key], "device": told})
+                message = {**facts, "threads": self.spec.threads, "runner": "benchmark_model", "state": state}
+                found[key] = one.model_copy(update={"peak_memory_bytes": peaks[key], "device": message})
         return found
 
     def _find_binary(self, device: Remote) -> str:
@@ -135,7 +135,7 @@ class NativeTarget:
         graph = device.push(subject.path, f"{subject.sha256}.tflite")
         words = [self._binary, f"--graph={graph}", *tool.flags(self.spec.accelerator, self.spec.threads), *more]
         device.check(f"rm -f {clear}")
-        code, output = run_held(device, words, self.spec.timeout, self.spec.timeout)
+        code, output = run_locked(device, words, self.spec.timeout, self.spec.timeout)
         if tool.REFUSED in output:
             raise StepFailed(f"{self.spec.accelerator} does not take all of its ops")
         if code != 0:

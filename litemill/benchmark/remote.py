@@ -89,7 +89,7 @@ class Remote(Protocol):
         """
 
 
-def run_held(remote: Remote, words: list[str], seconds: float, wait: float) -> tuple[int, str]:
+def run_locked(remote: Remote, words: list[str], seconds: float, wait: float) -> tuple[int, str]:
     """Run a program in the session's folder, alone on the device, which ends it by itself when it hangs.
 
     That is done by the device's own `flock` and `timeout`. Where it has none, the lock and the limit here remain.
@@ -127,16 +127,16 @@ def run_held(remote: Remote, words: list[str], seconds: float, wait: float) -> t
 def shell_facts(remote: Remote) -> dict[str, str]:
     """What a device is, as its shell tells."""
     android = {name: f"getprop {key}" for name, key in PROPERTIES.items()}
-    return _told(remote, android | FACTS)
+    return _message(remote, android | FACTS)
 
 
 def shell_state(remote: Remote) -> dict[str, str]:
     """What may disturb a measurement, where it is readable: load, governor, clock, temperature, throttling."""
-    return _told(remote, STATE)
+    return _message(remote, STATE)
 
 
-def _told(remote: Remote, questions: dict[str, str]) -> dict[str, str]:
+def _message(remote: Remote, questions: dict[str, str]) -> dict[str, str]:
     """Answers of a device's shell by name; what it cannot answer is left out."""
     asked = "; ".join(f"echo {name}=$({{ {command}; }} 2>/dev/null)" for name, command in questions.items())
-    told = dict(line.split("=", 1) for line in remote.check(asked).splitlines() if "=" in line)
-    return {name: value.strip() for name, value in told.items() if value.strip()}
+    message = dict(line.split("=", 1) for line in remote.check(asked).splitlines() if "=" in line)
+    return {name: value.strip() for name, value in message.items() if value.strip()}

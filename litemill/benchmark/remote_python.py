@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from litemill.benchmark.launch import DEVICE, GRACE, death, last_words
+from litemill.benchmark.launch import DEVICE, GRACE, death, last_line
 from litemill.benchmark.python_runner import Entry, RunnerOptions
-from litemill.benchmark.remote import Remote, run_held
+from litemill.benchmark.remote import Remote, run_locked
 from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError, StepFailed
 
@@ -60,15 +60,15 @@ class RemotePython:
         (out / "job.json").write_text(json.dumps(job | {"out": out.name, "time_limit": time_limit}))
         self.remote.push(out / "job.json", f"{out.name}.json")
         words = ["env", "OMP_NUM_THREADS=1", self.spec.python, "-m", PACKAGE, f"{out.name}.json"]
-        code, said = run_held(self.remote, words, time_limit + GRACE, self.spec.timeout)
-        self._judge(code, said, time_limit)
+        code, output = run_locked(self.remote, words, time_limit + GRACE, self.spec.timeout)
+        self._judge(code, output, time_limit)
         names = ["result.json", *(f"{model.key}.npy" for model in models)]
         for name in names:
             self.remote.pull(f"{out.name}/{name}", out / name)
         result: dict[str, Any] = json.loads((out / "result.json").read_text())
         return result
 
-    def _judge(self, code: int, said: str, time_limit: float) -> None:
+    def _judge(self, code: int, output: str, time_limit: float) -> None:
         """Tell a device that cannot run anything from a model that it cannot run."""
         if code == 0:
             return
@@ -77,9 +77,9 @@ class RemotePython:
             raise StepFailed(f"the runner took more than {time_limit:g} s and was ended")
         if code == 127:
             raise DeviceError(f"there is no {self.spec.python!r} on it", where=where, fix="Set the option python")
-        if "ModuleNotFoundError" in said:
-            missing = last_words(said).partition(": ")[2]
+        if "ModuleNotFoundError" in output:
+            missing = last_line(output).partition(": ")[2]
             raise DeviceError(missing, where=where, fix="The device needs numpy and ai-edge-litert")
-        if "No space left on device" in said:
+        if "No space left on device" in output:
             raise DeviceError("its disk is full", where=where)
-        raise StepFailed(death(128 - code if code > 128 else code, said.encode()))
+        raise StepFailed(death(128 - code if code > 128 else code, output.encode()))

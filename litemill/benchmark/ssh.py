@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from litemill.benchmark.launch import last_words
+from litemill.benchmark.launch import last_line
 from litemill.benchmark.remote import ANSWER_SECONDS
 from litemill.config.targets import TargetSpec
 from litemill.errors import DeviceError
@@ -116,7 +116,7 @@ class SshDevice:
         if code != 0:
             full = "No space left" in output
             raise DeviceError(
-                "its disk is full" if full else f"{last_words(output)} (exit code {code})", where=self.device
+                "its disk is full" if full else f"{last_line(output)} (exit code {code})", where=self.device
             )
         return output
 
@@ -165,14 +165,14 @@ class SshDevice:
             raise DeviceError(f"a transfer took more than {TRANSFER_SECONDS} s", where=self.device) from None
         if done.returncode == 0:
             return
-        said = done.stderr.decode(errors="replace")
-        if done.returncode == LOST and "Failure" not in said:
-            raise self._error(said)
+        output = done.stderr.decode(errors="replace")
+        if done.returncode == LOST and "Failure" not in output:
+            raise self._error(output)
         # sftp calls a full disk a plain "Failure"
         free = self.check(f"df -Pk {self.folder} | tail -n 1").split()
         if len(free) > 3 and free[3].isdigit() and int(free[3]) < 64:
             raise DeviceError(f"its disk is full ({free[3]} KiB left on {free[-1]})", where=self.device)
-        raise DeviceError(f"a transfer failed: {last_words(said)}", where=self.device)
+        raise DeviceError(f"a transfer failed: {last_line(output)}", where=self.device)
 
     def _ssh(self, command: str, seconds: float) -> subprocess.CompletedProcess[bytes]:
         try:
@@ -186,9 +186,9 @@ class SshDevice:
         except subprocess.TimeoutExpired:
             raise DeviceError(f"it did not answer within {seconds:g} s", where=self.device) from None
 
-    def _error(self, said: str) -> DeviceError:
+    def _error(self, output: str) -> DeviceError:
         """Why the connection does not stand."""
         for sign, what, fix in REASONS:
-            if sign in said:
+            if sign in output:
                 return DeviceError(what, where=self.device, fix=fix)
-        return DeviceError(f"the connection was lost: {last_words(said)}", where=self.device)
+        return DeviceError(f"the connection was lost: {last_line(output)}", where=self.device)

@@ -71,7 +71,7 @@ def devices(
             lost += 1
             table.add_row(spec.name, spec.device, "[red]no[/]", escape(str(error)))
             continue
-        table.add_row(spec.name, spec.device, "[green]yes[/]", escape(_told(facts)))
+        table.add_row(spec.name, spec.device, "[green]yes[/]", escape(_message(facts)))
     console.out.print(table)
     if lost:
         raise typer.Exit(1)
@@ -120,5 +120,5 @@ def _bytes(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-def _told(facts: dict[str, Any]) -> str:
+def _message(facts: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())

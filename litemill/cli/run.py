@@ -67,8 +67,10 @@ def run_command(
     console.out.print()
     for table in results_tables(results):
         console.out.print(table)
-    told = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
-    console.out.print(f"{told}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}", soft_wrap=True)
+    message = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
+    console.out.print(
+        f"{message}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}", soft_wrap=True
+    )
     took = time.monotonic() - began
     console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
     if not results.winner:

@@ -134,16 +134,16 @@ def _found(found: TargetResult | None) -> str:
     """What a target without a clock of its own says: estimated latency, ops left to the CPU, bytes it stores, arena."""
     if found is None or found.status != "ok":
         return "does not run" if found else ""
-    told = []
+    message = []
     if "p50" in found.latency_ms:
-        told.append(f"{found.latency_ms['p50']:.3f} ms {found.kind}")
+        message.append(f"{found.latency_ms['p50']:.3f} ms {found.kind}")
     if found.delegated_fraction is not None and found.accelerator != "cpu" and "p50" not in found.latency_ms:
-        told.append(f"{found.delegated_fraction:.0%} of ops {found.kind}")
+        message.append(f"{found.delegated_fraction:.0%} of ops {found.kind}")
     if found.realised_bytes is not None:
-        told.append(f"{found.realised_bytes:,} stored")
+        message.append(f"{found.realised_bytes:,} stored")
     if found.arena_bytes is not None and "p50" not in found.latency_ms:  # the report tells the others
-        told.append(f"{found.arena_bytes:,} arena")
-    return ", ".join(told) or "runs"
+        message.append(f"{found.arena_bytes:,} arena")
+    return ", ".join(message) or "runs"
 
 
 def _interval(estimate: Estimate | None, digits: str) -> tuple[str, str]:

@@ -70,8 +70,8 @@ def step(
     try:
         asked = parse_step({name: _options(option or [])})
     except ValueError as error:
-        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise ConfigError(told.removeprefix("Value error, ")) from None
+        message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(message.removeprefix("Value error, ")) from None
     from litemill import compress
 
     training = load_config(config).training
@@ -105,8 +105,8 @@ def convert(
         except ValueError as error:
             raise ConfigError(str(error), where=f"--recipe {entry}") from None
     for variant in convert_bundle(model, recipes, out, dataset=dataset, bundle=bundle, seed=seed):
-        told = f"{variant.size_bytes:,} bytes" if variant.status == "ok" else f"[red]failed[/]: {variant.reason}"
-        console.out.print(f"{variant.recipe}: {told}", highlight=False)
+        message = f"{variant.size_bytes:,} bytes" if variant.status == "ok" else f"[red]failed[/]: {variant.reason}"
+        console.out.print(f"{variant.recipe}: {message}", highlight=False)
 
 
 def evaluate(
@@ -121,8 +121,10 @@ def evaluate(
 
     for name, found in evaluate_bundle(variants, dataset, out, reference, kernels=kernels).items():
         drop = f", drop {found.drop.value:.4f} [{found.drop.ci[0]:.4f}, {found.drop.ci[1]:.4f}]" if found.drop else ""
-        told = f"{found.metric} {found.value:.4f}{drop}" if found.status == "ok" else f"[red]failed[/]: {found.reason}"
-        console.out.print(f"{name}: {told}", highlight=False)
+        message = (
+            f"{found.metric} {found.value:.4f}{drop}" if found.status == "ok" else f"[red]failed[/]: {found.reason}"
+        )
+        console.out.print(f"{name}: {message}", highlight=False)
 
 
 def _options(written: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from litemill.models.backend import tf_keras
 
 
-def depthwise_twins(model: Any, names: Iterable[str]) -> dict[str, Any]:
+def depthwise_counterparts(model: Any, names: Iterable[str]) -> dict[str, Any]:
     """A 1×1 DepthwiseConv2D with bias, of the same name, for each named BatchNormalization over images.
 
     With the moving statistics fixed, γ(x − μ)/√(σ² + ε) + β is one factor and one offset a channel.
@@ -21,24 +21,24 @@ def depthwise_twins(model: Any, names: Iterable[str]) -> dict[str, Any]:
             get none.
     """
     layers = tf_keras().layers
-    twins = {}
+    counterparts = {}
     for name in names:
         layer = model.get_layer(name)
         if type(layer).__name__ != "BatchNormalization" or len(layer.input_shape) != 4 or list(layer.axis) != [3]:
             continue
-        twins[name] = layers.DepthwiseConv2D(1, name=name)
-    return twins
+        counterparts[name] = layers.DepthwiseConv2D(1, name=name)
+    return counterparts
 
 
-def with_twins(model: Any, twins: Mapping[str, Any]) -> Any:
-    """A copy of the model with twins in the place of BatchNormalization layers, computing the same."""
+def with_counterparts(model: Any, counterparts: Mapping[str, Any]) -> Any:
+    """A copy of the model with counterparts in the place of BatchNormalization layers, computing the same."""
 
     def replaced(layer: Any) -> Any:
-        return twins.get(layer.name) or type(layer).from_config(layer.get_config())
+        return counterparts.get(layer.name) or type(layer).from_config(layer.get_config())
 
     copy = tf_keras().models.clone_model(model, clone_function=replaced)
     for layer in model.layers:
-        copy.get_layer(layer.name).set_weights(_affine(layer) if layer.name in twins else layer.get_weights())
+        copy.get_layer(layer.name).set_weights(_affine(layer) if layer.name in counterparts else layer.get_weights())
     return copy
 
 

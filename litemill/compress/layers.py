@@ -77,8 +77,8 @@ def choose_layers(model: Any, options: LayerOptions, unfit: Mapping[str, str] | 
         else:
             choice.touched.append(layer.name)
     if not choice.touched:
-        told = ", ".join(f"{name} ({reason})" for name, reason in choice.left_alone.items())
-        raise StepFailed(f"no layer is left to work on: {told or 'the model has no weights'}", where=model.name)
+        message = ", ".join(f"{name} ({reason})" for name, reason in choice.left_alone.items())
+        raise StepFailed(f"no layer is left to work on: {message or 'the model has no weights'}", where=model.name)
     return choice
 
 

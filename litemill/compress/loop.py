@@ -169,9 +169,9 @@ class _Loop:
 
     def _report(self) -> None:
         done, total = len(self.epochs), self._task.training.epochs
-        told = ", ".join(f"{name} {value:.4f}" for name, value in self.epochs[-1].items())
+        message = ", ".join(f"{name} {value:.4f}" for name, value in self.epochs[-1].items())
         left = (time.monotonic() - self._started) / (done - self._first) * (total - done)
-        log.info("epoch %d/%d: %s, %.0f s left", done, total, told, left)
+        log.info("epoch %d/%d: %s, %.0f s left", done, total, message, left)
 
     def finish(self) -> None:
         """Go back to the best epoch where early stopping kept it."""

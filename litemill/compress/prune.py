@@ -114,8 +114,8 @@ def _proved(model: Any, choice: Choice, options: PruneOptions, training: dict[st
         name: found["sparsity"] for name, found in layers.items() if found["sparsity"] < options.target - TOLERANCE
     }
     if short:
-        told = ", ".join(f"{name} {value:.3f}" for name, value in short.items())
-        raise StepFailed(f"the sparsity of {options.target} was not reached: {told}", fix="Train for more epochs")
+        message = ", ".join(f"{name} {value:.3f}" for name, value in short.items())
+        raise StepFailed(f"the sparsity of {options.target} was not reached: {message}", fix="Train for more epochs")
     if options.m_by_n:
         for layer in weighted_layers(model):
             broken = pattern_breaks(kernel(layer), options.m_by_n) if layer.name in choice.touched else 0

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litemill.compress.affine import depthwise_twins, with_twins
+from litemill.compress.affine import depthwise_counterparts, with_counterparts
 from litemill.compress.layers import check_patterns, copy_model, fits
 from litemill.compress.preserve import clusters_of, make_scheme
 from litemill.compress.ranges import calibrate_ranges
@@ -98,7 +98,7 @@ def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> Quan
     excluded = {layer.name: "excluded" for layer in model.layers if fits(layer, options.exclude)}
     front = dict.fromkeys(layers_in_front(model), IN_FRONT)
     refused: dict[str, str] = {}
-    twins: dict[str, str] = {}
+    counterparts: dict[str, str] = {}
     while True:
         try:
             wrapped = _wrap(copy_model(model), {**excluded, **front, **refused}, clustered)
@@ -106,20 +106,20 @@ def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> Quan
             found = _REFUSED.search(str(error))
             if found is None or found["name"] in refused:
                 raise StepFailed(f"TFMOT cannot quantize this model: {error}", where=model.name) from error
-            if found["name"] not in twins and (made := depthwise_twins(model, [found["name"]])):
-                model = with_twins(model, made)
-                twins[found["name"]] = AS_DEPTHWISE
+            if found["name"] not in counterparts and (made := depthwise_counterparts(model, [found["name"]])):
+                model = with_counterparts(model, made)
+                counterparts[found["name"]] = AS_DEPTHWISE
                 continue
             refused[found["name"]] = f"{found['kind']} is not supported{_hint(found['kind'])}"
             continue
         break
     if refused and options.unsupported == "fail":
-        told = ", ".join(f"{name} ({reason})" for name, reason in refused.items())
+        message = ", ".join(f"{name} ({reason})" for name, reason in refused.items())
         raise StepFailed(
-            f"quantization-aware training cannot take layer {told}",
+            f"quantization-aware training cannot take layer {message}",
             fix="Take it out of the model, or keep it float with `qat: {unsupported: float}`",
         )
-    return Quantized(wrapped, excluded | front | refused, twins)
+    return Quantized(wrapped, excluded | front | refused, counterparts)
 
 
 def layers_in_front(model: Any) -> list[str]:

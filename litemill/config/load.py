@@ -37,8 +37,8 @@ def load_config(path: Path) -> RunSpec:
     try:
         return RunSpec.model_validate(written)
     except ValidationError as error:
-        told = [f"{path}:{_line(root, item['loc'])}: {_tell(item)}" for item in error.errors()]
-        raise ConfigError("\n".join(told)) from None
+        message = [f"{path}:{_line(root, item['loc'])}: {_tell(item)}" for item in error.errors()]
+        raise ConfigError("\n".join(message)) from None
 
 
 def _tell(item: Any) -> str:

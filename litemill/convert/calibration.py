@@ -86,8 +86,8 @@ def check_calibration(
         raise StepFailed(f"calibration samples are {samples.dtype}, the model takes {dtype}", where=where, fix=fix)
     broken = [index for index, sample in enumerate(samples) if not np.isfinite(sample).all()]
     if broken:
-        told = f"{len(broken)} of {len(samples)} calibration samples hold NaN or Inf, the first at index {broken[0]}"
-        raise StepFailed(told, where=where, fix="Clean the data: Inf crashes the converter, NaN is ignored silently")
+        message = f"{len(broken)} of {len(samples)} calibration samples hold NaN or Inf, the first at index {broken[0]}"
+        raise StepFailed(message, where=where, fix="Clean the data: Inf crashes the converter, NaN is ignored silently")
     low, high = value_range(samples)
     if low == high:
         raise StepFailed(f"every calibration value is {low:g}", where=where, fix="Give real samples")
@@ -146,8 +146,8 @@ def compare_with_training(samples: Samples, training: Samples, *, where: str) ->
     _check_range(report, where)
     report.distance, unlike = _distances(samples, training)
     if unlike:
-        told = "the calibration samples do not look like the training data"
-        report.warnings.append(f"{told}: {', '.join(unlike)} (medians over samples)")
+        message = "the calibration samples do not look like the training data"
+        report.warnings.append(f"{message}: {', '.join(unlike)} (medians over samples)")
     if len(samples) < ENOUGH_CALIBRATION_SAMPLES:
         few = f"{len(samples)} calibration samples: with fewer than {ENOUGH_CALIBRATION_SAMPLES}"
         report.warnings.append(f"{few} the ranges hang on which were drawn")
@@ -173,14 +173,14 @@ def _check_range(report: CalibrationReport, where: str) -> None:
     clipped = report.clipped or 0.0
     span = max(train_high, 0.0) - min(train_low, 0.0)
     wider = (max(high, 0.0) - min(low, 0.0)) / span if span else 1.0
-    told = f"calibration samples lie in [{low:g}, {high:g}], training samples in [{train_low:g}, {train_high:g}]"
+    message = f"calibration samples lie in [{low:g}, {high:g}], training samples in [{train_low:g}, {train_high:g}]"
     if clipped > CLIPPED_WRONG or wider > WIDE_WRONG:
         fix = "Preprocess both alike: data.preprocessing is done to every split, also to one given as calibration"
-        raise StepFailed(told, where=where, fix=fix)
+        raise StepFailed(message, where=where, fix=fix)
     if clipped > CLIPPED_DOUBTFUL:
-        report.warnings.append(f"{told}: {clipped:.1%} of the training data's power is cut off")
+        report.warnings.append(f"{message}: {clipped:.1%} of the training data's power is cut off")
     elif wider > WIDE_DOUBTFUL:
-        report.warnings.append(f"{told}: {1 - 1 / wider:.0%} of the input's levels are left unused")
+        report.warnings.append(f"{message}: {1 - 1 / wider:.0%} of the input's levels are left unused")
 
 
 PROPERTIES = ("mean", "standard deviation", "roughness")

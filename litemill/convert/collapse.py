@@ -56,20 +56,20 @@ def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSe
         StepFailed: With 95 % confidence the agreement is no more than slight, so the file is broken whatever the
             budget; or a numeric output tells no more than its mean would.
     """
-    told, collapsed, weak = _verdict(report, scheme)
+    message, collapsed, weak = _verdict(report, scheme)
     if not (collapsed or weak):
         return
     fix = "Try mixed-int8, int16x8 or qat" if scheme == "int8" else "Try another scheme, or qat"
     if layers:
-        told += f"; layer {layers[0].name.split(';')[0]!r} loses most ({layers[0].sqnr_db:.1f} dB alone)"
+        message += f"; layer {layers[0].name.split(';')[0]!r} loses most ({layers[0].sqnr_db:.1f} dB alone)"
     if report.warnings:
-        told, fix = (
-            f"{told}; {report.warnings[0]}",
+        message, fix = (
+            f"{message}; {report.warnings[0]}",
             "Calibrate with samples like those the model was trained on",
         )
     if collapsed:
-        raise StepFailed(told, where=where, fix=fix)
-    report.warnings.append(f"{told}. {fix}")
+        raise StepFailed(message, where=where, fix=fix)
+    report.warnings.append(f"{message}. {fix}")
 
 
 def predictions(outputs: Outputs) -> NDArray[np.int64]:
@@ -99,14 +99,14 @@ def _verdict(report: CalibrationReport, scheme: str) -> tuple[str, bool, bool]:
     samples = f"{report.checked_samples} training samples"
     if report.kappa is not None and report.agreement is not None:
         low, high = report.kappa.ci
-        told = f"{scheme} predicts what float32 does on {report.agreement:.1%} of {samples}"
-        told += f" (kappa {report.kappa.value:.2f} [{low:.2f}, {high:.2f}])"
+        message = f"{scheme} predicts what float32 does on {report.agreement:.1%} of {samples}"
+        message += f" (kappa {report.kappa.value:.2f} [{low:.2f}, {high:.2f}])"
         if high < SLIGHT:
-            return f"collapsed: {told}, which is near chance", True, False
-        return told, False, high < ALMOST_PERFECT
+            return f"collapsed: {message}, which is near chance", True, False
+        return message, False, high < ALMOST_PERFECT
     if report.sqnr_db is None or report.agreement is not None:
         return "", False, False
-    told = f"the outputs of {scheme} differ from float32's by noise of {report.sqnr_db:.1f} dB on {samples}"
+    message = f"the outputs of {scheme} differ from float32's by noise of {report.sqnr_db:.1f} dB on {samples}"
     if report.sqnr_db <= 0:
-        return f"collapsed: {told}: their mean would do as well", True, False
-    return told, False, report.sqnr_db < WEAK_DB
+        return f"collapsed: {message}: their mean would do as well", True, False
+    return message, False, report.sqnr_db < WEAK_DB

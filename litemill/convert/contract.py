@@ -35,8 +35,8 @@ def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: 
     """
     parts = named(samples)
     if set(parts) != set(shapes):
-        told, wanted = (", ".join(name or "one without a name" for name in names) for names in (parts, shapes))
-        raise StepFailed(f"the calibration samples have the inputs {told}, the model {wanted}", where=where)
+        message, wanted = (", ".join(name or "one without a name" for name in names) for names in (parts, shapes))
+        raise StepFailed(f"the calibration samples have the inputs {message}, the model {wanted}", where=where)
     for name, part in parts.items():
         check_calibration(part, shapes[name], where=f"{where}[{name}]" if name else where, fewest=fewest)
 
@@ -90,8 +90,8 @@ def check_outputs(outputs: NDArray[np.float32], expected: NDArray[np.float32], *
     """
     if np.ptp(outputs, axis=0).any() or not (np.ptp(expected, axis=0) > 2 * step).any():
         return
-    told = f"the converted model gives the same outputs for all of {len(outputs)} calibration samples"
-    raise StepFailed(told, where=where, fix="Its ranges swallow the signal: try mixed-int8, int16x8 or qat")
+    message = f"the converted model gives the same outputs for all of {len(outputs)} calibration samples"
+    raise StepFailed(message, where=where, fix="Its ranges swallow the signal: try mixed-int8, int16x8 or qat")
 
 
 def _check_scales(model: Any, step: Step, path: Path) -> None:
@@ -99,8 +99,8 @@ def _check_scales(model: Any, step: Step, path: Path) -> None:
         for tensor in graph.tensors:
             scales = floats(tensor.quantization.scale) if tensor.quantization else []
             if any(not scale > 0 or not np.isfinite(scale) for scale in scales):
-                told = f"{step.name}: tensor {text(tensor.name)!r} has scale {min(scales):g}"
-                raise StepFailed(told, where=str(path), fix="Calibrate with real samples that excite every layer")
+                message = f"{step.name}: tensor {text(tensor.name)!r} has scale {min(scales):g}"
+                raise StepFailed(message, where=str(path), fix="Calibrate with real samples that excite every layer")
 
 
 def _check_integer_only(model: Any, step: Step, path: Path) -> None:
@@ -111,8 +111,10 @@ def _check_integer_only(model: Any, step: Step, path: Path) -> None:
         if DTYPE_NAMES.get(tensor.type) in FLOATS
     ]
     if left:
-        told = f"{step.name}: {len(left)} float tensors left in a model that was to be integer only, first {left[0]!r}"
-        raise StepFailed(told, where=str(path), fix="Ask for `io: float32`, or replace what has no integer kernel")
+        message = (
+            f"{step.name}: {len(left)} float tensors left in a model that was to be integer only, first {left[0]!r}"
+        )
+        raise StepFailed(message, where=str(path), fix="Ask for `io: float32`, or replace what has no integer kernel")
 
 
 def _check_input_range(info: TensorInfo, samples: NDArray[Any], step: Step, path: Path) -> None:
@@ -120,8 +122,8 @@ def _check_input_range(info: TensorInfo, samples: NDArray[Any], step: Step, path
     limits = np.iinfo(info.dtype)
     low, high = ((limit - info.zero_point) * info.scale for limit in (limits.min, limits.max))
     seen_low, seen_high = value_range(samples)
-    told = f"the input covers [{low:g}, {high:g}], the calibration data [{seen_low:g}, {seen_high:g}]"
+    message = f"the input covers [{low:g}, {high:g}], the calibration data [{seen_low:g}, {seen_high:g}]"
     if seen_low < low - info.scale or seen_high > high + info.scale:
-        raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The model was not calibrated with this data")
+        raise StepFailed(f"{step.name}: {message}", where=str(path), fix="The model was not calibrated with this data")
     if high - low > WIDEST * (max(seen_high, 0.0) - min(seen_low, 0.0)):
-        raise StepFailed(f"{step.name}: {told}", where=str(path), fix="The data uses few of the input's levels")
+        raise StepFailed(f"{step.name}: {message}", where=str(path), fix="The data uses few of the input's levels")

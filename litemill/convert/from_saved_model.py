@@ -18,7 +18,7 @@ from litemill.config.steps import Float32Options, Int8Options, Int16x8Options, M
 from litemill.convert.batch import SIGNATURE
 from litemill.convert.findings import Conversion, Converted
 from litemill.convert.from_tflite import quantize_weights
-from litemill.convert.sensitivity import float_twin
+from litemill.convert.sensitivity import float_counterpart
 from litemill.errors import StepFailed
 from litemill.models.backend import tensorflow
 
@@ -94,7 +94,7 @@ def mixed_int8(saved_model: Path, options: MixedInt8Options, samples: Samples) -
 @lru_cache(maxsize=1)
 def float_model(saved_model: Path) -> bytes:
     """The float conversion of a SavedModel without any rounding of its training; kept, as every recipe compares."""
-    return float_twin(configured(float32, saved_model, Float32Options(), NO_SAMPLES).convert())
+    return float_counterpart(configured(float32, saved_model, Float32Options(), NO_SAMPLES).convert())
 
 
 def weights_only(bits: int, saved_model: Path, options: Options, samples: Samples) -> Converted:

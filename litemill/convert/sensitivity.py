@@ -50,7 +50,7 @@ def rank_layers(quantized: bytes, reference: bytes, samples: NDArray[Any], outpu
 
     Args:
         quantized: A `.tflite` with quantized activations, as converted: with the names of its tensors.
-        reference: The float conversion of the same model (see `float_twin`).
+        reference: The float conversion of the same model (see `float_counterpart`).
         samples: `[samples, …]` float inputs, structured where there are several; the first `MEASURED_SAMPLES` are used.
         output: The one that is judged, of a model with several.
 
@@ -91,7 +91,7 @@ def run(data: bytes, x: NDArray[Any], output: str = "") -> Samples:
         return Runner(path, output=output).run(x)
 
 
-def float_twin(data: bytes) -> bytes:
+def float_counterpart(data: bytes) -> bytes:
     """A float conversion that follows the batch and rounds nothing.
 
     Quantization-aware training leaves pairs of QUANTIZE and DEQUANTIZE in a float conversion; without them it is the

@@ -28,7 +28,7 @@ from litemill.convert.collapse import check_agreement, compare_outputs
 from litemill.convert.contract import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Conversion, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
-from litemill.convert.sensitivity import float_twin, rank_layers, run
+from litemill.convert.sensitivity import float_counterpart, rank_layers, run
 from litemill.convert.support import tflite_obstacle
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, VariantParity
@@ -99,7 +99,7 @@ def _check_agreement(job: Job, findings: Findings, report: CalibrationReport) ->
 def _float_model(job: Job) -> bytes:
     """The model that is converted in float: its float conversion, or the `.tflite` it comes from."""
     if job.get("tflite"):
-        return float_twin(Path(job["tflite"]).read_bytes())
+        return float_counterpart(Path(job["tflite"]).read_bytes())
     from litemill.convert.from_saved_model import float_model
 
     return float_model(Path(job["static_model"]))

@@ -142,13 +142,13 @@ def _check_labels(spec: DataSpec, source: Source) -> None:
 
 
 def _warnings(source: Source, samples: dict[str, int]) -> list[str]:
-    told = []
+    message = []
     if samples["calibration"] < ENOUGH_CALIBRATION_SAMPLES:
-        told.append(
+        message.append(
             f"the calibration set has {samples['calibration']} samples; with fewer than "
             f"{ENOUGH_CALIBRATION_SAMPLES} quantization ranges are a guess"
         )
     unseen = np.setdiff1d(source.splits["test"].strata, source.splits["train"].strata)
     if len(unseen):
-        told.append(f"classes {unseen.tolist()} are in the test split but not in train")
-    return told
+        message.append(f"classes {unseen.tolist()} are in the test split but not in train")
+    return message

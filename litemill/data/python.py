@@ -100,8 +100,8 @@ def _inputs(spec: DataSpec, x: Any, where: str) -> dict[str, Samples]:
         part = part if isinstance(part, np.ndarray) else np.asarray(part)
         of_input = f" of input {name!r}" if name else ""
         if part.dtype.kind not in "buif" or part.ndim < 2:
-            told = f"samples{of_input} are {part.dtype} of shape {list(part.shape)}, not an array of numbers"
-            raise InputError(told, where=where)
+            message = f"samples{of_input} are {part.dtype} of shape {list(part.shape)}, not an array of numbers"
+            raise InputError(message, where=where)
         found[name] = part
     if len({len(part) for part in found.values()}) > 1:
         counts = ", ".join(f"{len(part)} of {name!r}" for name, part in found.items())

@@ -75,15 +75,15 @@ def examine_recipes(source: LoadedModel, spec: RunSpec) -> dict[str, str]:
     known: dict[str, str] = {}
     recipes = {}
     for name, steps in spec.recipes.items():
-        told = tflite_obstacle(steps) if source.facts.format == "tflite" else ""
+        message = tflite_obstacle(steps) if source.facts.format == "tflite" else ""
         for step in steps:
-            if step.is_scheme or told:
+            if step.is_scheme or message:
                 continue
             key = step.model_dump_json()
             if key not in known:
                 known[key] = _why_not(source.keras, "; ".join(source.notes), step)
-            told = known[key]
-        recipes[name] = told
+            message = known[key]
+        recipes[name] = message
     return recipes
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from litemill.errors import InputError
 from litemill.models.backend import tensorflow, tf_keras
-from litemill.models.twins import Twin, Untranslatable, layer_twin, operation_twin
+from litemill.models.counterparts import Counterpart, Untranslatable, layer_twin, operation_twin
 
 
 def keras3() -> Any:
@@ -46,8 +46,8 @@ def translate(model: Any) -> Any:
     """
     pairs: list[tuple[Any, Any]] = []
     translated = _rebuild(model, pairs)
-    for source, twin in pairs:
-        _copy_weights(source, twin)
+    for source, counterpart in pairs:
+        _copy_weights(source, counterpart)
     return translated
 
 
@@ -60,12 +60,12 @@ def _rebuild(model: Any, pairs: list[tuple[Any, Any]]) -> Any:
     if not isinstance(graph, keras.Model) or not hasattr(graph, "_run_through_graph"):
         raise Untranslatable(f"model {model.name!r} ({type(model).__name__}) is subclassed: its graph is Python code")
     inputs = [_input(tensor, position, graph) for position, tensor in enumerate(graph.inputs)]
-    twins: dict[int, Twin] = {}
+    counterparts: dict[int, Counterpart] = {}
 
-    def twin_of(operation: Any) -> Twin:
-        if id(operation) not in twins:
-            twins[id(operation)] = _twin(operation, pairs)
-        return twins[id(operation)]
+    def twin_of(operation: Any) -> Counterpart:
+        if id(operation) not in counterparts:
+            counterparts[id(operation)] = _twin(operation, pairs)
+        return counterparts[id(operation)]
 
     outputs = graph._run_through_graph(inputs, operation_fn=twin_of)
     return tf_keras().Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
@@ -76,28 +76,28 @@ def _input(tensor: Any, position: int, graph: Any) -> Any:
     return tf_keras().Input(tuple(tensor.shape[1:]), name=name, dtype=tensor.dtype)
 
 
-def _twin(operation: Any, pairs: list[tuple[Any, Any]]) -> Twin:
+def _twin(operation: Any, pairs: list[tuple[Any, Any]]) -> Counterpart:
     keras = keras3()
     if isinstance(operation, keras.Model):
         nested = _rebuild(operation, pairs)
         return lambda *args, **kwargs: nested(*args)
     if isinstance(operation, keras.layers.Layer):
-        twin, call = layer_twin(operation)
-        if twin is not None and type(operation).__name__ != "Normalization":
-            pairs.append((operation, twin))
+        counterpart, call = layer_twin(operation)
+        if counterpart is not None and type(operation).__name__ != "Normalization":
+            pairs.append((operation, counterpart))
         return call
     return operation_twin(operation)
 
 
-def _copy_weights(source: Any, twin: Any) -> None:
+def _copy_weights(source: Any, counterpart: Any) -> None:
     """Copy a layer's weights, which both versions keep in the same order; shapes are compared."""
     weights = source.get_weights()
     shapes = [tuple(weight.shape) for weight in weights]
-    wanted = [tuple(weight.shape) for weight in twin.weights]
+    wanted = [tuple(weight.shape) for weight in counterpart.weights]
     if shapes != wanted:
         what = (
             f"layer {source.name!r} ({type(source).__name__}) keeps weights {shapes}, its Keras 2 counterpart {wanted}"
         )
         raise Untranslatable(what)
     if weights:
-        twin.set_weights(weights)
+        counterpart.set_weights(weights)

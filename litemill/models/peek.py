@@ -153,8 +153,8 @@ def _check_inputs(facts: ModelFacts, inputs: Mapping[str, Any], data: str) -> No
         return
     names = ", ".join(sorted(facts.input_names)) or "names the file does not say"
     if set(inputs) != set(facts.input_names) and not (inputs and not facts.input_names):
-        told = f"{len(inputs)}: {', '.join(sorted(inputs))}" if inputs else "one"
-        what = f"has {len(facts.inputs)} input{'s' * (len(facts.inputs) > 1)} ({names}), {data} {told}"
+        message = f"{len(inputs)}: {', '.join(sorted(inputs))}" if inputs else "one"
+        what = f"has {len(facts.inputs)} input{'s' * (len(facts.inputs) > 1)} ({names}), {data} {message}"
         raise InputError(what, where=str(facts.path), fix="Name each input of the model in data.inputs")
     for name, shape in zip(facts.input_names, facts.inputs, strict=False):
         if not _takes(shape, inputs[name]):

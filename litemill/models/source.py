@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from litemill.artifacts.inputs import named
 from litemill.errors import InputError
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.counterparts import Untranslatable
 from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
 from litemill.models.peek import ModelFacts, judged_position, peek
 from litemill.models.saved_model import signature_of
 from litemill.models.tflite import outputs_of
-from litemill.models.twins import Untranslatable
 
 Array = NDArray[np.float32]
 BATCH = 32

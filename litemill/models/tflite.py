@@ -27,10 +27,10 @@ def read_float(path: Path) -> GraphReport:
     stored = Counter(weight.dtype for weight in found.weights if weight.dtype != FLOAT)
     ends = [info for info in (*found.inputs, *found.outputs) if info.dtype != FLOAT]
     if stored or any(info.scale for info in ends):
-        told = [f"{count} {dtype} weights" for dtype, count in stored.items()]
-        told += [f"{info.dtype} tensor {info.name!r}" for info in ends]
+        message = [f"{count} {dtype} weights" for dtype, count in stored.items()]
+        message += [f"{info.dtype} tensor {info.name!r}" for info in ends]
         fix = "Give the float32 file it was made from; `litemill inspect` and `litemill benchmark` take it as it is"
-        raise InputError(f"is quantized already ({', '.join(told)})", where=str(path), fix=fix)
+        raise InputError(f"is quantized already ({', '.join(message)})", where=str(path), fix=fix)
     for info in ends:
         raise InputError(f"has the {info.dtype} tensor {info.name!r}; only float32 is supported", where=str(path))
     if len(found.inputs) != 1 or len(found.outputs) != 1:

@@ -41,13 +41,13 @@ def connect(host: str, namespace: str) -> Any:
 
     token = os.environ.get(TOKEN)
     credentials = ServiceAccountTokenVolumeCredentials() if not token and IN_CLUSTER.is_file() else None
-    with told(host), warnings.catch_warnings():
+    with api_errors(host), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _knock(host, token, credentials)
+        _check_reachable(host, token, credentials)
         return Client(host=host, namespace=namespace, existing_token=token, credentials=credentials)
 
 
-def _knock(host: str, token: str | None, credentials: Any) -> None:
+def _check_reachable(host: str, token: str | None, credentials: Any) -> None:
     """Ask the API whether it is there: the client itself would try five times and hide the reason."""
     import kfp_server_api as api
 
@@ -62,7 +62,7 @@ def _knock(host: str, token: str | None, credentials: Any) -> None:
 
 
 @contextmanager
-def told(host: str, what: str = "") -> Iterator[None]:
+def api_errors(host: str, what: str = "") -> Iterator[None]:
     """Turn the errors of the API and of the network into one line.
 
     Args:

@@ -15,12 +15,12 @@ from litemill.components.ptq import ptq
 from litemill.config.run import RunSpec
 from litemill.config.steps import Step
 from litemill.pipelines.plan import PlannedModel
-from litemill.pipelines.tasks import Dress, add_task, slug
+from litemill.pipelines.tasks import TaskSetup, add_task, slug
 
 
-def build_delivery(spec: RunSpec, planned: PlannedModel, dress: Dress) -> BaseComponent:
+def build_delivery(spec: RunSpec, planned: PlannedModel, setup: TaskSetup) -> BaseComponent:
     """Build the sub-pipeline that delivers a model; its output is the ids of the variants' MLflow runs."""
-    add, name = partial(add_task, dress), planned.name
+    add, name = partial(add_task, setup), planned.name
 
     @dsl.pipeline(name=f"deliver-{name}", description=f"Variants of {name}: {', '.join(planned.recipes)}")
     def deliver(

@@ -21,7 +21,7 @@ from litemill.components.start_run import start_run
 from litemill.config.run import NO_LIMIT, RunSpec
 from litemill.pipelines.deliver import build_delivery, plain_recipes
 from litemill.pipelines.plan import PlannedModel, plan, written
-from litemill.pipelines.tasks import Dress, add_task, slug, undressed
+from litemill.pipelines.tasks import TaskSetup, add_task, no_setup, slug
 from litemill.stages.prepare import open_questions
 
 TRAINERS: dict[str, BaseComponent] = {
@@ -33,7 +33,7 @@ TRAINERS: dict[str, BaseComponent] = {
 """The component of each train-aware step."""
 
 
-def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
+def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
     """Build the pipeline of a run config.
 
     Args:
@@ -44,9 +44,9 @@ def build_pipeline(spec: RunSpec, dress: Dress = undressed) -> BaseComponent:
         A KFP pipeline: compile it, or call it under `kfp.local`. Its parameters are what operators change without
         compiling anew.
     """
-    source, add = plan(spec), partial(add_task, dress)
+    source, add = plan(spec), partial(add_task, setup)
     # Sub-pipelines must exist before the outer pipeline function is entered.
-    deliveries = {one.name: build_delivery(spec, one, dress) for one in source.walk() if one.recipes}
+    deliveries = {one.name: build_delivery(spec, one, setup) for one in source.walk() if one.recipes}
 
     @dsl.pipeline(name=slug(spec.name), description=describe(spec))
     def pipeline(

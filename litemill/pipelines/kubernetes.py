@@ -6,15 +6,15 @@ from kfp import dsl, kubernetes
 
 from litemill.components.images import TRAIN
 from litemill.config.kubernetes import TRAINING, ClusterSpec, Placement
-from litemill.pipelines.tasks import Dress
+from litemill.pipelines.tasks import TaskSetup
 
 BACKOFF, BACKOFF_FACTOR, LONGEST_BACKOFF = "30s", 2.0, "600s"
 
 
-def for_cluster(cluster: ClusterSpec) -> Dress:
+def for_cluster(cluster: ClusterSpec) -> TaskSetup:
     """The dress of a cluster: what `build_pipeline` adds to each task."""
 
-    def dress(component: str, task: dsl.PipelineTask) -> None:
+    def setup(component: str, task: dsl.PipelineTask) -> None:
         _image(task, cluster)
         _resources(component, task, cluster)
         for placement in (cluster, cluster.components.get(component, Placement())):
@@ -26,7 +26,7 @@ def for_cluster(cluster: ClusterSpec) -> Dress:
             task.set_retry(cluster.retries, BACKOFF, BACKOFF_FACTOR, LONGEST_BACKOFF)
         kubernetes.set_security_context(task, run_as_user=cluster.run_as_user, run_as_non_root=True)
 
-    return dress
+    return setup
 
 
 def _image(task: dsl.PipelineTask, cluster: ClusterSpec) -> None:

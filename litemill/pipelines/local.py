@@ -23,7 +23,7 @@ from litemill.pipelines.containers import container_runner
 from litemill.pipelines.fingerprint import fingerprint, own_code
 from litemill.pipelines.kubeflow import build_pipeline
 from litemill.pipelines.observe import TaskEvent, observed
-from litemill.pipelines.tasks import Dress
+from litemill.pipelines.tasks import TaskSetup
 from litemill.select.results import Results
 
 CODE = "LITEMILL_CODE"
@@ -53,12 +53,12 @@ class RunLog:
         """Flush the file."""
         self.file.flush()
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The library's own error among the task's last lines, else the last line that names an error."""
         lines = [line.strip() for line in (*self.tail, self._line) if line.strip()]
-        told = [line for line in lines if line.startswith("litemill.errors.")]
-        errors = told or [line for line in lines if "Error" in line.split(":")[0]] or lines
-        return errors[-1].partition(": ")[2] or errors[-1] if errors else "it said nothing"
+        message = [line for line in lines if line.startswith("litemill.errors.")]
+        errors = message or [line for line in lines if "Error" in line.split(":")[0]] or lines
+        return errors[-1].partition(": ")[2] or errors[-1] if errors else "it printed nothing"
 
 
 def run_locally(
@@ -86,12 +86,12 @@ def run_locally(
     """
     check_out(out)
     with ExitStack() as stack:
-        runner, dress = local.SubprocessRunner(use_venv=False), with_code(spec)
+        runner, setup = local.SubprocessRunner(use_venv=False), with_code(spec)
         if containers:
             inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and "://" not in uri]
             used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
-            runner, dress = used.runner, with_code(spec, used.versions)
-        return _run(spec, out, work, runner, dress, cache, tell)
+            runner, setup = used.runner, with_code(spec, used.versions)
+        return _run(spec, out, work, runner, setup, cache, tell)
 
 
 def _run(
@@ -99,7 +99,7 @@ def _run(
     out: Path,
     work: Path,
     runner: local.SubprocessRunner | local.DockerRunner,
-    dress: Dress,
+    setup: TaskSetup,
     cache: bool,
     tell: Callable[[TaskEvent], None],
 ) -> Results:
@@ -112,7 +112,7 @@ def _run(
         if event.state == "started":
             log.begin()
         elif event.state == "failed":
-            failed.append((event.name, log.last_words()))
+            failed.append((event.name, log.last_line()))
         elif event.name == "compare":
             found["results"] = Path(event.outputs["results"].path)
         tell(event)
@@ -128,7 +128,7 @@ def _run(
                 enable_caching=cache,
                 cache_root=str(work / "cache"),
             )
-            pipeline = build_pipeline(spec, dress=dress)
+            pipeline = build_pipeline(spec, setup=setup)
             with observed(watch):
                 try:
                     pipeline()
@@ -162,7 +162,7 @@ def deliver(results: Path, out: Path) -> Results:
     return read_manifest(out / RESULTS, Results)
 
 
-def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> Dress:
+def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> TaskSetup:
     """The dress that puts what a task runs where the cache key sees it: the library's and the user's code, its image.
 
     Args:
@@ -172,9 +172,9 @@ def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> Dress:
     source, judge = spec.data.options.get("function", ""), spec.data.metric
     own = {"doctor": own_code(source), "prepare-data": own_code(source), "evaluate": own_code(judge)}
 
-    def dress(component: str, task: dsl.PipelineTask) -> None:
+    def setup(component: str, task: dsl.PipelineTask) -> None:
         code = f"{fingerprint(component.replace('-', '_'))} {own.get(component, '')}".strip()
         image = (images or {}).get(task.container_spec.image, "")
         task.set_env_variable(CODE, f"{code} {image}".strip())
 
-    return dress
+    return setup

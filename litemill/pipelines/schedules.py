@@ -9,7 +9,7 @@ from typing import Any
 from litemill.config.run import RunSpec
 from litemill.config.steps import nearest
 from litemill.errors import ConfigError, LitemillError
-from litemill.pipelines.client import told
+from litemill.pipelines.client import api_errors
 from litemill.pipelines.submit import experiment_of, upload
 
 FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
@@ -56,7 +56,7 @@ def schedule(
     version = upload(client, host, spec)
     experiment = experiment_of(client, host, spec)
     old = [run for run in _all(client, host, spec) if run.display_name == spec.name]
-    with told(host, f"pipeline version {version.name}"):
+    with api_errors(host, f"pipeline version {version.name}"):
         made = client.create_recurring_run(
             experiment,
             spec.name,
@@ -95,7 +95,7 @@ def change(client: Any, host: str, namespace: str, name: str, action: str) -> No
         "resume": client.enable_recurring_run,
         "delete": client.delete_recurring_run,
     }
-    with told(host, f"schedule {name}"):
+    with api_errors(host, f"schedule {name}"):
         for run in found:
             actions[action](run.recurring_run_id)
 
@@ -107,7 +107,7 @@ def _all(client: Any, host: str, spec: RunSpec) -> list[Any]:
 def _pages(client: Any, host: str, namespace: str) -> Iterator[Any]:
     token = ""
     while True:
-        with told(host, "recurring runs"):
+        with api_errors(host, "recurring runs"):
             page = client.list_recurring_runs(page_token=token, page_size=100, namespace=namespace)
         yield from page.recurring_runs or []
         token = page.next_page_token or ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from litemill.config.run import RunSpec
 from litemill.errors import LitemillError
-from litemill.pipelines.client import told
+from litemill.pipelines.client import api_errors
 from litemill.pipelines.kubeflow import build_pipeline, describe
 from litemill.pipelines.kubernetes import for_cluster
 from litemill.pipelines.tasks import slug
@@ -47,7 +47,7 @@ def upload(client: Any, host: str, spec: RunSpec) -> Version:
         package = Path(folder) / "pipeline.yaml"
         compile_for_cluster(spec, package)
         version_name = f"{slug(spec.name)}-{hashlib.sha256(package.read_bytes()).hexdigest()[:12]}"
-        with told(host, f"pipeline {spec.name}"):
+        with api_errors(host, f"pipeline {spec.name}"):
             pipeline_id = client.get_pipeline_id(slug(spec.name))
             if pipeline_id is None:
                 made = client.upload_pipeline(str(package), slug(spec.name), describe(spec), spec.cluster.namespace)
@@ -75,7 +75,7 @@ def _version(client: Any, pipeline_id: str, name: str) -> str | None:
 
 def experiment_of(client: Any, host: str, spec: RunSpec) -> str:
     """Id of the Kubeflow experiment of a config, made when there is none."""
-    with told(host, f"experiment {spec.name}"):
+    with api_errors(host, f"experiment {spec.name}"):
         found = client.create_experiment(spec.name, describe(spec), spec.cluster.namespace)
     return str(found.experiment_id)
 
@@ -85,7 +85,7 @@ def submit(client: Any, host: str, spec: RunSpec) -> tuple[str, Version]:
     version = upload(client, host, spec)
     experiment = experiment_of(client, host, spec)
     job = f"{spec.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    with told(host, f"pipeline version {version.name}"):
+    with api_errors(host, f"pipeline version {version.name}"):
         run = client.run_pipeline(
             experiment,
             job,
@@ -110,7 +110,7 @@ def follow(
         every: Seconds between two looks.
     """
     while True:
-        with told(host, f"run {run_id}"):
+        with api_errors(host, f"run {run_id}"):
             run = client.get_run(run_id)
         tell(run)
         state = str(run.state or "PENDING")

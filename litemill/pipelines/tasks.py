@@ -12,15 +12,15 @@ from kfp.dsl.base_component import BaseComponent
 UNCACHED = frozenset({"start-run", "log-variants", "compare", "release", "finish-run"})
 """Components that touch MLflow: they happen every time."""
 
-Dress = Callable[[str, dsl.PipelineTask], None]
+TaskSetup = Callable[[str, dsl.PipelineTask], None]
 """Adds what a place to run needs (cache keys, resources, secrets) to a task; the string names its component."""
 
 
-def undressed(component: str, task: dsl.PipelineTask) -> None:
+def no_setup(component: str, task: dsl.PipelineTask) -> None:
     """Add nothing."""
 
 
-def add_task(dress: Dress, component: BaseComponent, name: str, /, **arguments: Any) -> dsl.PipelineTask:
+def add_task(setup: TaskSetup, component: BaseComponent, name: str, /, **arguments: Any) -> dsl.PipelineTask:
     """Add a task of a component to the pipeline being built, under a name of its own.
 
     Kubeflow numbers tasks of one component (`evaluate-2`), so one more recipe would rename the others.
@@ -30,7 +30,7 @@ def add_task(dress: Dress, component: BaseComponent, name: str, /, **arguments: 
     own.component_spec.name = own.name = name
     task = own(**arguments)
     task.set_caching_options(kind not in UNCACHED)
-    dress(kind, task)
+    setup(kind, task)
     return task
 
 

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 JOBS, JOURNAL = "jobs.json", "journal"
-LAST_WORDS = 2
+LAST_LINE = 2
 """How many lines of a dead worker's stderr go into the reason."""
 
 
@@ -140,5 +140,5 @@ def _death(code: int, words: list[str], time_limit: float) -> str:
         return f"took more than {time_limit:g} s and was ended"
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     stop = next((at for at, line in enumerate(words) if line.startswith("Fatal Python error")), len(words))
-    said = [*words[:stop][-LAST_WORDS:], *words[stop : stop + 1]]
-    return f"the worker process was {how}; its last words: {' | '.join(said) or 'none'}"
+    output = [*words[:stop][-LAST_LINE:], *words[stop : stop + 1]]
+    return f"the worker process was {how}; its last words: {' | '.join(output) or 'none'}"

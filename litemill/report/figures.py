@@ -66,7 +66,7 @@ class Point:
     high: float | None
     front: bool
     winner: bool
-    told: list[str]
+    message: list[str]
     label: tuple[float, float, str] | None = None
     leader: bool = False
 
@@ -177,7 +177,7 @@ def _lowest_accuracy(variants: Sequence[VariantResult], max_drop: float | None, 
 def _point(
     results: Results, variant: VariantResult, x: float, y: Axis, span: tuple[float, float] | None, front: bool
 ) -> Point:
-    told = [
+    message = [
         steps(variant),
         f"{variant.metric} {number(variant.accuracy)}, drop {estimate(variant.accuracy_drop)}",
         f"{count(variant.size_bytes)} bytes, {count(variant.gzip_bytes)} gzip",
@@ -193,7 +193,7 @@ def _point(
         high=y.at(span[1]) if span else None,
         front=front,
         winner=variant.recipe == results.winner,
-        told=told,
+        message=message,
     )
 
 

@@ -57,8 +57,8 @@ def provenance(evidence: Iterable[VariantEvidence]) -> dict[str, dict[str, str]]
         for target, measurement in entry.measurements.items():
             for name, value in flat_facts(measurement.device):
                 _note(facts.setdefault(f"Target {target}", {}), name, value)
-    told = {title: {name: ", ".join(values) for name, values in group.items()} for title, group in facts.items()}
-    return {title: group for title, group in told.items() if group}
+    message = {title: {name: ", ".join(values) for name, values in group.items()} for title, group in facts.items()}
+    return {title: group for title, group in message.items() if group}
 
 
 def _note(group: dict[str, list[str]], name: str, value: Any) -> None:
@@ -74,5 +74,5 @@ def flat_facts(facts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
             yield from flat_facts(value, f"{prefix}{name} ")
         else:
             values = value if isinstance(value, list | tuple) else [value]
-            told = ", ".join(f"{item:.4g}" if isinstance(item, float) else str(item) for item in values)
-            yield f"{prefix}{name}".replace("_", " "), told
+            message = ", ".join(f"{item:.4g}" if isinstance(item, float) else str(item) for item in values)
+            yield f"{prefix}{name}".replace("_", " "), message

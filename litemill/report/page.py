@@ -85,14 +85,14 @@ def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: 
 def _columns(results: Results, target: str) -> list[str]:
     """What a target has to tell about any variant that the table does not show already."""
     found = [(row, row.measurements[target]) for row in results.variants if target in row.measurements]
-    told = {
+    message = {
         "p50": any("p50" in item.latency_ms for _, item in found),
         "ratio": any(item.ratio_to_float32 for _, item in found),
         "stored": any(item.realised_bytes not in (None, row.size_bytes) for row, item in found),
         "arena": any(item.arena_bytes for _, item in found),
         "taken": not any(item.latency_ms for _, item in found) and any(_accelerated(item) for _, item in found),
     }
-    return [name for name, known in told.items() if known] or ["p50"]
+    return [name for name, known in message.items() if known] or ["p50"]
 
 
 def _accelerated(found: TargetResult) -> bool:

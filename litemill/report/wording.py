@@ -88,14 +88,14 @@ def on_target(found: TargetResult | None, kind: str) -> str:
 
 def budget(limits: Budget) -> list[str]:
     """The limits, one phrase each; empty when nothing is limited."""
-    told = []
+    message = []
     if limits.max_accuracy_drop is not None:
-        told.append(f"accuracy drop at most {limits.max_accuracy_drop:g}")
+        message.append(f"accuracy drop at most {limits.max_accuracy_drop:g}")
     if limits.max_size_bytes is not None:
-        told.append(f"size at most {limits.max_size_bytes:,} bytes")
-    told += [f"p50 on {target} at most {limit:g} ms" for target, limit in limits.max_latency_ms.items()]
-    told += [f"arena on {target} at most {limit:,} bytes" for target, limit in limits.max_arena_bytes.items()]
-    return told
+        message.append(f"size at most {limits.max_size_bytes:,} bytes")
+    message += [f"p50 on {target} at most {limit:g} ms" for target, limit in limits.max_latency_ms.items()]
+    message += [f"arena on {target} at most {limit:,} bytes" for target, limit in limits.max_arena_bytes.items()]
+    return message
 
 
 def objective(name: str) -> str:

@@ -99,7 +99,7 @@ class Runner:
         """
         given = sample_shapes(x.shape[1:], x.dtype)
         if given != self.sample_shapes:
-            what = f"a sample has {_told(given)}, it takes {_told(self.sample_shapes).removeprefix('shape ')}"
+            what = f"a sample has {_message(given)}, it takes {_message(self.sample_shapes).removeprefix('shape ')}"
             raise InputError(what, where=str(self.path))
         found = np.empty((len(x), *self.output["shape"][1:]), np.float32)
         starts = itertools.count(0, self.batch)
@@ -199,7 +199,7 @@ def _signature(interpreter: Any) -> dict[str, dict[str, int]]:
     return {end: {name: int(info["index"]) for name, info in found.items()} for end, found in ends.items()}
 
 
-def _told(shapes: dict[str, tuple[int, ...]]) -> str:
+def _message(shapes: dict[str, tuple[int, ...]]) -> str:
     """Shapes in words: those of several inputs with their names."""
     if set(shapes) == {""}:
         return f"shape {list(shapes[''])}"

@@ -51,7 +51,7 @@ def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str) 
         judgements.append(
             Judgement(recipe=entry.recipe, verdict=verdict, reasons=reasons, pareto=entry.recipe in front)
         )
-    admissible = [entry for entry, said in zip(evidence, judgements, strict=True) if said.verdict == "pass"]
+    admissible = [entry for entry, output in zip(evidence, judgements, strict=True) if output.verdict == "pass"]
     ranked = _ranked(admissible, objective)
     places = {entry.recipe: place for place, entry in enumerate(ranked, start=1)}
     for judgement in judgements:
@@ -70,7 +70,7 @@ def build_results(
     mlflow_run_id: str = "",
 ) -> Results:
     """Bring evidence and judgements together as `results.json`: by rank, then the others as they were given."""
-    rows = [_row(entry, said) for entry, said in zip(evidence, selection.judgements, strict=True)]
+    rows = [_row(entry, output) for entry, output in zip(evidence, selection.judgements, strict=True)]
     rows.sort(key=lambda row: math.inf if row.rank is None else row.rank)
     return Results(
         name=name,
@@ -83,14 +83,14 @@ def build_results(
     )
 
 
-def _row(entry: VariantEvidence, said: Judgement) -> VariantResult:
+def _row(entry: VariantEvidence, output: Judgement) -> VariantResult:
     variant, evaluation = entry.variant, entry.evaluation
     evaluated = evaluation is not None and evaluation.status == "ok"
     return VariantResult(
         recipe=variant.recipe,
         steps=variant.steps,
         status="failed" if entry.failure else "ok",
-        reason="; ".join(said.reasons),
+        reason="; ".join(output.reasons),
         accuracy=evaluation.value if evaluation and evaluated else None,
         accuracy_drop=evaluation.drop if evaluation and evaluated else None,
         metric=evaluation.metric if evaluation and evaluated else "",
@@ -98,9 +98,9 @@ def _row(entry: VariantEvidence, said: Judgement) -> VariantResult:
         gzip_bytes=variant.gzip_bytes,
         sha256=variant.sha256,
         sparsity=variant.graph.sparsity if variant.graph else None,
-        verdict=said.verdict,
-        pareto=said.pareto,
-        rank=said.rank,
+        verdict=output.verdict,
+        pareto=output.pareto,
+        rank=output.rank,
         options=variant.options,
         measurements={target: TargetResult.of(found) for target, found in entry.measurements.items()},
     )

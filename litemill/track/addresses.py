@@ -9,7 +9,7 @@ from pathlib import Path
 
 from litemill.errors import InputError
 from litemill.track.redact import redact
-from litemill.track.store import SQLITE, TRACKING_URI, talking, tracking_uri
+from litemill.track.store import SQLITE, TRACKING_URI, store_errors, tracking_uri
 
 ADDRESS = re.compile(
     r"models:/+(?P<model>[^/@:]+)(@(?P<alias>[^/@:]+)|/(?P<version>\d+))(?P<inside>/.+)?"
@@ -32,7 +32,7 @@ def resolve(uri: str) -> str:
     model, alias = parts["model"], parts["alias"]
     if not model or not alias:
         return uri
-    with talking(f"look up {uri}") as client, _absent_told(uri):
+    with store_errors(f"look up {uri}") as client, _absent_told(uri):
         known = client.get_registered_model(model).aliases
     if alias not in known:
         has = ", ".join(f"{name} (version {version})" for name, version in sorted(known.items())) or "none"
@@ -51,7 +51,7 @@ def download(uri: str, into: Path) -> Path:
         LitemillError: The store does not answer.
     """
     address = resolve(uri)
-    with talking(f"fetch {uri}"), _absent_told(uri):
+    with store_errors(f"fetch {uri}"), _absent_told(uri):
         from mlflow.artifacts import download_artifacts
 
         place = tracking_uri()
@@ -82,5 +82,5 @@ def _absent_told(uri: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        told = redact(str(error)).splitlines()[0].rstrip(".")
-        raise InputError(f"is not in MLflow at {redact(tracking_uri())}: {told}", where=uri) from None
+        message = redact(str(error)).splitlines()[0].rstrip(".")
+        raise InputError(f"is not in MLflow at {redact(tracking_uri())}: {message}", where=uri) from None

@@ -15,7 +15,7 @@ from litemill.report import read_evidence, write_report
 from litemill.select import build_results, select
 from litemill.select.results import Results
 from litemill.track.runs import NOTE, RECIPE, VERDICT
-from litemill.track.store import MAX_TAG, talking, write
+from litemill.track.store import MAX_TAG, store_errors, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ def compare(
     """
     if not run_ids:
         raise InputError("there are no variants to compare", where=f"run {parent_run_id}")
-    with talking("compare variants") as client, staged(out) as folder:
+    with store_errors("compare variants") as client, staged(out) as folder:
         runs = {_fetch(client, run_id, folder / VARIANTS): run_id for run_id in run_ids}
         evidence = [read_evidence(folder / VARIANTS / recipe) for recipe in runs]
         results = build_results(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from litemill import __version__
-from litemill.track.store import experiment_id, talking, write
+from litemill.track.store import experiment_id, store_errors, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +57,7 @@ def start_run(
     """
     wanted = {KIND: "pipeline", VERSION: __version__, PIPELINE_RUN: pipeline_run_id} | _kfp_tags(pipeline_run_id)
     wanted |= tags or {}
-    with talking("start a run") as client:
+    with store_errors("start a run") as client:
         if injected := os.environ.get(RUN_ID, "").strip():
             run_id = _top(client, injected)
             wanted[ATTACHED] = "true"
@@ -111,7 +111,7 @@ def finish_run(name: str, pipeline_run_id: str, state: str, error: str = "") -> 
         LitemillError: The store cannot be used.
     """
     status = ENDS.get(state.upper(), "FAILED")
-    with talking("finish a run") as client:
+    with store_errors("finish a run") as client:
         injected = os.environ.get(RUN_ID, "").strip()
         known = client.get_experiment_by_name(name)
         found = _find(client, known.experiment_id, pipeline_run_id) if known else ""
@@ -143,7 +143,7 @@ def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
     Raises:
         LitemillError: The store cannot be used, or there is no such run.
     """
-    with talking(f"tag run {run_id}") as client:
+    with store_errors(f"tag run {run_id}") as client:
         write(client, run_id, tags=tags)
 
 

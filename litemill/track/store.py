@@ -62,7 +62,7 @@ def _client(uri: str) -> MlflowClient:
 
 
 @contextmanager
-def talking(doing: str) -> Iterator[MlflowClient]:
+def store_errors(doing: str) -> Iterator[MlflowClient]:
     """Yield the client of the store; what goes wrong inside is told as one error, without credentials.
 
     Args:

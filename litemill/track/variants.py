@@ -17,7 +17,7 @@ from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, 
 from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement, VariantManifest
 from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
-from litemill.track.store import talking, write
+from litemill.track.store import store_errors, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,7 +65,7 @@ def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measureme
         LitemillError: The store cannot be used.
     """
     records = read_records(variants, evaluation, measurements)
-    with talking("log variants") as client, tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
+    with store_errors("log variants") as client, tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
         experiment = client.get_run(parent_run_id).info.experiment_id
         known = {run.data.tags.get(RECIPE, ""): run.info.run_id for run in children(client, parent_run_id)}
         for record in records:

@@ -72,15 +72,15 @@ def test_a_delegate_that_takes_nothing_is_never_the_cpu_in_disguise(
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "told"),
+    ("accelerator", "answer"),
     [("npu:qualcomm", "no dispatch library for 'qualcomm'"), ("npu:nobody", "no dispatch library for 'nobody'")],
 )
 def test_an_npu_without_its_library_is_named(
-    accelerator: str, told: str, subjects: dict[str, Subject], samples: NDArray[np.float32]
+    accelerator: str, answer: str, subjects: dict[str, Subject], samples: NDArray[np.float32]
 ) -> None:
     (one,) = measure([subjects["int8"]], samples, accelerator=accelerator)
     assert (one.status, one.latency_ms) == ("failed", {})
-    assert told in one.reason
+    assert answer in one.reason
 
 
 @pytest.fixture(scope="session")
@@ -158,7 +158,7 @@ def test_a_device_is_held_by_one_task_at_a_time(tmp_path: Path, monkeypatch: pyt
     from litemill.benchmark import locks
 
     monkeypatch.setattr(locks, "FOLDER", tmp_path / "locks")
-    with locks.held("ssh://pi@host", wait=0.1), locks.held("ssh://pi@other", wait=0.1):
+    with locks.device_lock("ssh://pi@host", wait=0.1), locks.device_lock("ssh://pi@other", wait=0.1):
         waiting = (
             "import sys; from pathlib import Path; from litemill.benchmark import locks;"
             "locks.FOLDER = Path(sys.argv[1]); locks.held('ssh://pi@host', wait=0.2).__enter__()"
@@ -167,14 +167,20 @@ def test_a_device_is_held_by_one_task_at_a_time(tmp_path: Path, monkeypatch: pyt
             [sys.executable, "-c", waiting, str(tmp_path / "locks")], capture_output=True, text=True, check=False
         )
         assert "ssh://pi@host: another task has held it for 0.2 s. Its lock: " in done.stderr
-    with locks.held("ssh://pi@host", wait=0.1):
+    with locks.device_lock("ssh://pi@host", wait=0.1):
         pass
-    with locks.held("ssh://pi@host", wait=0.1), pytest.raises(DeviceError), locks.held("ssh://pi@host", wait=0.1):
+    with (
+        locks.device_lock("ssh://pi@host", wait=0.1),
+        pytest.raises(DeviceError),
+        locks.device_lock("ssh://pi@host", wait=0.1),
+    ):
         pass
 
 
 def test_last_words_are_the_exception_and_not_the_runtime_s_log() -> None:
-    said = "INFO: a\nTraceback (most recent call last):\n  File x\nRuntimeError: ERROR: [a.h:1]\n└ why\nINFO: gone\n"
-    assert launch.last_words(said) == "RuntimeError: ERROR: [a.h:1] └ why"
-    assert launch.last_words("INFO: a\n") == "it said nothing"
-    assert launch.last_words("one\ntwo\n") == "two"
+    answered = (
+        "INFO: a\nTraceback (most recent call last):\n  File x\nRuntimeError: ERROR: [a.h:1]\n└ why\nINFO: gone\n"
+    )
+    assert launch.last_line(answered) == "RuntimeError: ERROR: [a.h:1] └ why"
+    assert launch.last_line("INFO: a\n") == "it printed nothing"
+    assert launch.last_line("one\ntwo\n") == "two"

@@ -95,7 +95,7 @@ def test_where_the_device_has_a_python_the_runner_is_ours(
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    ("behaviour", "more", "told"),
+    ("behaviour", "more", "answer"),
     [
         ("crash", {}, "benchmark_model ended with exit code 7: Failed to allocate tensors!"),
         ("wrong", {}, "outputs differ by "),
@@ -108,7 +108,7 @@ def test_where_the_device_has_a_python_the_runner_is_ours(
 def test_what_a_runner_does_wrong_is_a_failed_measurement(
     behaviour: str,
     more: dict[str, Any],
-    told: str,
+    answer: str,
     device: LoopbackAdbd,
     subjects: dict[str, Subject],
     samples: NDArray[np.float32],
@@ -116,14 +116,14 @@ def test_what_a_runner_does_wrong_is_a_failed_measurement(
 ) -> None:
     (one,) = measure(device, [subjects["int8"]], samples, binary(tmp_path, behaviour), **more)
     assert one.status == "failed"
-    assert one.reason.startswith(told)
+    assert one.reason.startswith(answer)
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(("behaviour", "told"), [("line-only", "p50"), ("old", "mean")])
+@pytest.mark.parametrize(("behaviour", "answer"), [("line-only", "p50"), ("old", "mean")])
 def test_averages_are_not_called_medians(
     behaviour: str,
-    told: str,
+    answer: str,
     device: LoopbackAdbd,
     subjects: dict[str, Subject],
     samples: NDArray[np.float32],
@@ -131,7 +131,7 @@ def test_averages_are_not_called_medians(
 ) -> None:
     """A binary that writes no result file prints a median if it is new, and only averages if it is old."""
     (one,) = measure(device, [subjects["int8"]], samples, binary(tmp_path, behaviour), accelerator="cpu")
-    assert (one.status, set(one.latency_ms), one.peak_memory_bytes) == ("ok", {told}, None)
+    assert (one.status, set(one.latency_ms), one.peak_memory_bytes) == ("ok", {answer}, None)
     assert one.runs >= 8 * 50
 
 
@@ -206,19 +206,19 @@ def test_each_way_a_device_fails_has_its_error(device: LoopbackAdbd, tmp_path: P
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    ("greets", "told"),
+    ("greets", "answer"),
     [
         ("mute", "it is offline"),
         ("unauthorised", "it has not allowed this computer to debug it. Unlock it and accept the key on its screen"),
     ],
 )
 def test_a_device_that_does_not_let_us_in_is_told_from_one_that_is_gone(
-    greets: Literal["mute", "unauthorised"], told: str, tmp_path: Path
+    greets: Literal["mute", "unauthorised"], answer: str, tmp_path: Path
 ) -> None:
     adbd = LoopbackAdbd(tmp_path / "closed", greets=greets)
     with pytest.raises(DeviceError) as caught:
         AdbDevice(f"adb://{adbd.serial}").__enter__()
-    assert str(caught.value).startswith(f"adb://{adbd.serial}: {told}")
+    assert str(caught.value).startswith(f"adb://{adbd.serial}: {answer}")
     adbd.stop()
 
 
@@ -236,8 +236,8 @@ def test_a_model_of_the_same_size_is_not_taken_for_the_one_before(
     """Tools that compare sizes skip the push and run the old model; parity would tell the two apart."""
     other = tmp_path / "other.tflite"
     other.write_bytes(negated(subjects["float32"].path.read_bytes()))
-    twin = Subject(**(vars(subjects["float32"]) | {"path": other, "sha256": "c" * 64}))
-    for subject in (subjects["float32"], twin):
+    counterpart = Subject(**(vars(subjects["float32"]) | {"path": other, "sha256": "c" * 64}))
+    for subject in (subjects["float32"], counterpart):
         (one,) = measure(device, [subject], samples, binary(tmp_path))
         assert (one.status, one.reason) == ("ok", "")
 

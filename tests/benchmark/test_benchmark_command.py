@@ -49,17 +49,17 @@ def test_a_target_that_refuses_everything_ends_with_1_and_says_why(files: list[P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "answer"),
     [
         (["--target", "hots"], "target: unknown target 'hots'; did you mean 'host'?"),
         (["--target", "tflm", "--threads", "2"], "tflm does not take 'threads'"),
         (["--accelerator", "tpu"], "unknown accelerator 'tpu'"),
     ],
 )
-def test_a_wrong_target_is_wrong_usage(arguments: list[str], told: str, files: list[Path]) -> None:
+def test_a_wrong_target_is_wrong_usage(arguments: list[str], answer: str, files: list[Path]) -> None:
     with pytest.raises(ConfigError) as caught:
         run("benchmark", files[0], *arguments)
-    assert told in str(caught.value)
+    assert answer in str(caught.value)
 
 
 def test_samples_that_do_not_fit_are_refused(files: list[Path], tmp_path: Path) -> None:

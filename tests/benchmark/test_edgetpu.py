@@ -58,14 +58,14 @@ def measure(subject: Subject, samples: NDArray[np.float32], **more: Any) -> Meas
 
 
 def test_the_real_format_is_read() -> None:
-    told = read_output(REAL)
-    assert (told.total, told.subgraphs) == (24, 2)
-    assert told.mapped == {"RESIZE_NEAREST_NEIGHBOR": 2, "CONCATENATION": 17, "LOGISTIC": 1}
-    assert told.left == {
+    answer = read_output(REAL)
+    assert (answer.total, answer.subgraphs) == (24, 2)
+    assert answer.mapped == {"RESIZE_NEAREST_NEIGHBOR": 2, "CONCATENATION": 17, "LOGISTIC": 1}
+    assert answer.left == {
         "CONCATENATION": "1: Operation is otherwise supported, but not mapped due to some unspecified limitation",
         "QUANTIZE": "2: More than one subgraph is not supported; 1: Operation is working on an unsupported data type",
     }
-    assert (told.on_chip, told.off_chip) == (round(6.08 * (1 << 20)), round(1.70 * (1 << 20)))
+    assert (answer.on_chip, answer.off_chip) == (round(6.08 * (1 << 20)), round(1.70 * (1 << 20)))
 
 
 @pytest.mark.parametrize("output", ["", "something else", REAL.replace("LOGISTIC  ", "\n"), REAL.replace("24", "25")])
@@ -99,7 +99,7 @@ def test_ops_left_on_the_cpu_are_told_with_the_compiler_s_reason(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "behaviour", "told"),
+    ("recipe", "behaviour", "answer"),
     [
         ("float32", "good", "edgetpu_compiler ended with exit code 1: Compilation failed: Model not quantized"),
         ("int8", "crash", "edgetpu_compiler ended with exit code 1: Internal compiler error. Aborting!"),
@@ -108,11 +108,11 @@ def test_ops_left_on_the_cpu_are_told_with_the_compiler_s_reason(
     ],
 )
 def test_what_the_compiler_refuses_is_a_failed_estimate(
-    recipe: str, behaviour: str, told: str, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
+    recipe: str, behaviour: str, answer: str, subjects: dict[str, Subject], samples: NDArray[np.float32], tmp_path: Path
 ) -> None:
     one = measure(subjects[recipe], samples, compiler=str(compiler(tmp_path, behaviour)))
     assert (one.status, one.kind, one.realised_bytes, one.delegated_fraction) == ("failed", "estimated", None, None)
-    assert one.reason.startswith(told)
+    assert one.reason.startswith(answer)
 
 
 def test_a_compiler_that_hangs_is_ended(

@@ -55,8 +55,8 @@ def test_the_ratio_is_known_well_on_a_machine_whose_times_are_not() -> None:
 
 
 def test_a_model_against_itself_is_seldom_called_different() -> None:
-    said = [compare(ratio_of_medians(*session(1000 + seed, ratio=1.0), seed=seed)) for seed in range(100)]
-    assert said.count("no difference shown") >= 90
+    answered = [compare(ratio_of_medians(*session(1000 + seed, ratio=1.0), seed=seed)) for seed in range(100)]
+    assert answered.count("no difference shown") >= 90
 
 
 def test_the_interval_allows_for_what_a_process_as_a_whole_is_worth() -> None:
@@ -66,9 +66,9 @@ def test_the_interval_allows_for_what_a_process_as_a_whole_is_worth() -> None:
     assert compare(ratio_of_medians(exact * 1.006, exact)) == "slower"
 
 
-@pytest.mark.parametrize(("ratio", "said"), [(0.9, "faster"), (1.1, "slower")])
-def test_a_clear_difference_is_found(ratio: float, said: str) -> None:
-    assert [compare(ratio_of_medians(*session(seed, ratio))) for seed in range(20)] == [said] * 20
+@pytest.mark.parametrize(("ratio", "answered"), [(0.9, "faster"), (1.1, "slower")])
+def test_a_clear_difference_is_found(ratio: float, answered: str) -> None:
+    assert [compare(ratio_of_medians(*session(seed, ratio))) for seed in range(20)] == [answered] * 20
 
 
 def test_percentiles_of_a_known_sample() -> None:

@@ -57,9 +57,9 @@ def test_outputs_are_those_of_the_evaluation(
 
 
 def test_episodes_hold_equal_rounds_and_calls_and_all_models(entry: Entry, tmp_path: Path) -> None:
-    twin = Entry("twin", entry.path, entry.inputs)
+    counterpart = Entry("twin", entry.path, entry.inputs)
     options = RunnerOptions(seconds=0.05, warmup_seconds=0.01)
-    result = run_local("latency", [entry, twin], options, tmp_path / "out", time_limit=60)
+    result = run_local("latency", [entry, counterpart], options, tmp_path / "out", time_limit=60)
     times = {key: np.array(found) for key, found in result["samples_ms"].items()}
     assert set(times) == {"int8", "twin"}
     assert times["int8"].ndim == 3 and times["int8"].shape[:2] == times["twin"].shape[:2]
@@ -94,7 +94,7 @@ def test_the_last_words_of_a_dead_runner_are_told(entry: Entry, tmp_path: Path) 
     lost = Entry("lost", str(tmp_path / "no such.tflite"), entry.inputs)
     with pytest.raises(StepFailed, match=r"the runner ended with exit code 1: ValueError: Could not open .*no such"):
         run_local("probe", [lost], RunnerOptions(), tmp_path / "out", time_limit=60)
-    assert launch.death(-11, b"") == "the runner was killed by SIGSEGV: it said nothing"
+    assert launch.death(-11, b"") == "the runner was killed by SIGSEGV: it printed nothing"
 
 
 def test_a_file_beside_the_runner_or_in_the_current_folder_shadows_nothing(

@@ -127,7 +127,7 @@ def test_facts_of_a_device(sshd: LoopbackSshd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "more", "told"),
+    ("config", "more", "answer"),
     [
         ({"known": "other_key"}, {}, "its host key is not the known one. Check why, then ssh-keygen -R"),
         ({}, {}, "its host key is not known. Connect once with ssh and accept the key"),
@@ -139,12 +139,12 @@ def test_facts_of_a_device(sshd: LoopbackSshd) -> None:
     ],
 )
 def test_each_way_a_device_fails_has_its_error(
-    config: dict[str, str], more: dict[str, str], told: str, sshd: LoopbackSshd
+    config: dict[str, str], more: dict[str, str], answer: str, sshd: LoopbackSshd
 ) -> None:
     spec = target(sshd, ssh_config=str(sshd.client_config("case", **config)), **more)
     with pytest.raises(DeviceError) as caught:
         open_target(parse_target(spec)).facts()
-    assert str(caught.value).startswith(f"{spec['device']}: {told}")
+    assert str(caught.value).startswith(f"{spec['device']}: {answer}")
     assert left_behind(sshd) == []
 
 
@@ -176,8 +176,8 @@ def test_a_hang_on_the_device_ends_there(
 
 
 def test_a_device_in_use_from_another_host_is_waited_for_and_then_told(sshd: LoopbackSshd) -> None:
-    with Path(LOCK).open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with Path(LOCK).open("w") as device_lock:
+        fcntl.flock(device_lock, fcntl.LOCK_EX)
         with pytest.raises(DeviceError, match="ssh://device: it is held by another session"):
             open_target(parse_target(target(sshd, timeout=1))).facts()
 

@@ -56,7 +56,7 @@ def test_a_recipe_step_by_step(config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "answer"),
     [
         (["step", "pruen"], "did you mean 'prune'"),
         (["step", "prune", "--set", "sparsty=0.5"], "did you mean 'sparsity'"),
@@ -64,11 +64,11 @@ def test_a_recipe_step_by_step(config: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_step_is_told_before_anything_is_loaded(
-    config: Path, tmp_path: Path, words: list[str], told: str
+    config: Path, tmp_path: Path, words: list[str], answer: str
 ) -> None:
     """The folders are not even looked at."""
     name, step, *options = words
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=answer):
         shell.invoke(
             app,
             [name, step, str(config), *[str(tmp_path)] * 2, str(tmp_path / "out"), *options],

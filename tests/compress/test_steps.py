@@ -12,7 +12,7 @@ import pytest
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import KERAS_MODEL, MODEL
 from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
-from litemill.compress.affine import depthwise_twins, with_twins
+from litemill.compress.affine import depthwise_counterparts, with_counterparts
 from litemill.compress.qat import quantize
 from litemill.config.run import DataSpec, Limit, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
@@ -186,10 +186,10 @@ def test_a_batch_norm_after_an_activation_is_trained_as_the_convolution_it_equal
     model = with_layers(tf_keras().layers.BatchNormalization(name="norm"), tf_keras().layers.Conv2D(8, 1, name="next"))
     rng = np.random.default_rng(0)
     model.get_layer("norm").set_weights([rng.random(8) + 0.5 for _ in range(4)])
-    twin = with_twins(model, depthwise_twins(model, ["norm", "next"]))
+    counterpart = with_counterparts(model, depthwise_counterparts(model, ["norm", "next"]))
     x = np.asarray(Splits.open(digits_dataset).test.x[:32])
-    assert type(twin.get_layer("norm")).__name__ == "DepthwiseConv2D"
-    assert np.allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+    assert type(counterpart.get_layer("norm")).__name__ == "DepthwiseConv2D"
+    assert np.allclose(counterpart.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
 
     made = qat_model(artifact(model, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
     recipes = {"qat": [{"name": "qat"}, {"name": "int8"}]}
@@ -311,6 +311,6 @@ def test_a_regressor_is_pruned(tmp_path: Path) -> None:
     wanted = Training(epochs=4, batch_size=32, learning_rate=0.01)
     made = prune_model(source, tmp_path / "dataset", PruneOptions(), wanted, tmp_path / "out")
     assert made.status == "ok", made.reason
-    told = made.steps[0].measured["training"]
-    assert set(told) == {"epochs", "steps", "loss", "val_loss"}
-    assert told["val_loss"] < 0.5 * targets.var()
+    answer = made.steps[0].measured["training"]
+    assert set(answer) == {"epochs", "steps", "loss", "val_loss"}
+    assert answer["val_loss"] < 0.5 * targets.var()

@@ -31,7 +31,7 @@ def test_an_order_that_can_work_is_taken(written: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "answer"),
     [
         (["prune"], "the last step must be a conversion"),
         (["qat", "prune", "int8"], "'prune' cannot follow 'qat'"),
@@ -45,14 +45,14 @@ def test_an_order_that_can_work_is_taken(written: list[Any]) -> None:
         (["prune", {"cluster": {"clusters": 2}}, "int8"], "needs 3 clusters or more"),
     ],
 )
-def test_an_order_that_cannot_work_is_named(written: list[Any], told: str) -> None:
+def test_an_order_that_cannot_work_is_named(written: list[Any], answer: str) -> None:
     with pytest.raises(ValidationError) as raised:
         RECIPE.validate_python(written)
-    assert told in str(raised.value)
+    assert answer in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "answer"),
     [
         ({"sparsity": 0.99}, "sparsity"),
         ({"sparsity": 0.05}, "sparsity"),
@@ -64,10 +64,10 @@ def test_an_order_that_cannot_work_is_named(written: list[Any], told: str) -> No
         ({"epochs": 0}, "epochs"),
     ],
 )
-def test_wrong_options_of_prune_are_named(options: dict[str, Any], told: str) -> None:
+def test_wrong_options_of_prune_are_named(options: dict[str, Any], answer: str) -> None:
     with pytest.raises(ValueError, match="step 'prune'") as raised:
         parse_step({"prune": options})
-    assert told in str(raised.value)
+    assert answer in str(raised.value)
 
 
 def test_numbers_that_kubeflow_made_floats_are_still_whole() -> None:

@@ -27,20 +27,20 @@ def write(folder: Path, targets: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("targets", "told"),
+    ("targets", "answer"),
     [
         ("[hosst]", "run.yaml:5: targets.0: unknown target 'hosst'; did you mean 'host'?"),
         ("[host, host]", "run.yaml:5: targets: target 'host' is listed twice"),
     ],
 )
-def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_target_is_told_with_its_line(targets: str, answer: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, targets))
-    assert str(caught.value).endswith(told)
+    assert str(caught.value).endswith(answer)
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "answer"),
     [
         ("ethos-u55-129", "unknown target 'ethos-u55-129'; did you mean 'ethos-u55-128'"),
         ({"name": "x"}, "a target needs a device: host, "),
@@ -75,8 +75,8 @@ def test_a_wrong_target_is_told_with_its_line(targets: str, told: str, tmp_path:
         (["host"], "a target is a name or a mapping, not ['host']"),
     ],
 )
-def test_what_is_wrong_with_a_target_is_told(written: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_what_is_wrong_with_a_target_is_told(written: Any, answer: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(answer)):
         parse_target(written)
 
 
@@ -103,7 +103,7 @@ def test_names_in_budget_and_objective_are_those_of_the_targets(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "answer"),
     [
         ("objective: sise", "run.yaml:6: objective: unknown objective 'sise'; did you mean 'size'?"),
         ("objective: latency", "objective: unknown objective 'latency'; did you mean 'latency:<target>'?"),
@@ -118,12 +118,12 @@ def test_names_in_budget_and_objective_are_those_of_the_targets(tmp_path: Path) 
         ("budget: {max_arena: {tflm: 1}}", "unknown key 'budget.max_arena'; did you mean 'max_arena_bytes'?"),
     ],
 )
-def test_a_budget_or_objective_that_no_target_can_settle_is_refused(more: str, told: str, tmp_path: Path) -> None:
+def test_a_budget_or_objective_that_no_target_can_settle_is_refused(more: str, answer: str, tmp_path: Path) -> None:
     path = write(tmp_path, "[host, tflm, ethos-u55-128, ethos-u65-256, edgetpu]")
     path.write_text(f"{path.read_text()}{more}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path)
-    assert told in str(caught.value)
+    assert answer in str(caught.value)
 
 
 def test_a_budget_and_an_objective_on_targets_are_read(tmp_path: Path) -> None:

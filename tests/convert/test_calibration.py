@@ -16,14 +16,14 @@ SAMPLES, LABELS = digits()
 TRAIN = SAMPLES[300:1200]
 
 
-def told(samples: Array, train: Array = TRAIN) -> list[str]:
+def answer(samples: Array, train: Array = TRAIN) -> list[str]:
     return compare_with_training(samples, train, where="x.npy").warnings
 
 
 @pytest.mark.parametrize("count", [32, 100, 300])
 def test_a_draw_of_the_same_data_passes(count: int) -> None:
-    assert told(SAMPLES[:count]) == []
-    assert told(2 * SAMPLES[:count] - 1, 2 * TRAIN - 1) == []
+    assert answer(SAMPLES[:count]) == []
+    assert answer(2 * SAMPLES[:count] - 1, 2 * TRAIN - 1) == []
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_draw_of_the_same_data_passes(count: int) -> None:
     ids=["darker", "negative", "shuffled pixels", "wider"],
 )
 def test_what_looks_like_no_training_sample_is_told(change: object, word: str) -> None:
-    (warning,) = told(change(SAMPLES[:100]))  # type: ignore[operator]
+    (warning,) = answer(change(SAMPLES[:100]))  # type: ignore[operator]
     assert "do not look like the training data" in warning
     assert word in warning
 
@@ -49,7 +49,7 @@ def test_what_looks_like_no_training_sample_is_told(change: object, word: str) -
 )
 def test_another_range_is_refused(samples: Array, train: Array) -> None:
     with pytest.raises(StepFailed, match="calibration samples lie in") as raised:
-        told(samples, train)
+        answer(samples, train)
     assert raised.value.where == "x.npy"
 
 
@@ -58,7 +58,7 @@ def test_a_range_somewhat_off_is_warned_of() -> None:
     assert report.train_range == (0.0, 1.0)
     assert report.clipped == pytest.approx(np.mean(np.square(TRAIN - TRAIN.clip(0, 0.8))) / TRAIN.var(), rel=1e-4)
     assert any("of the training data's power is cut off" in warning for warning in report.warnings)
-    assert any("levels are left unused" in warning for warning in told(3 * SAMPLES[:100]))
+    assert any("levels are left unused" in warning for warning in answer(3 * SAMPLES[:100]))
 
 
 def test_training_samples_are_drawn_by_class_as_calibration_is(tmp_path: Path) -> None:
@@ -69,4 +69,4 @@ def test_training_samples_are_drawn_by_class_as_calibration_is(tmp_path: Path) -
     np.save(tmp_path / Y, LABELS[rows].astype(np.int64))
     drawn = training_samples(tmp_path, 80)
     assert sum(any(np.array_equal(sample, other) for other in SAMPLES[rare]) for sample in drawn) == 40
-    assert told(np.concatenate([SAMPLES[common[:40]], SAMPLES[rare]]), drawn) == []
+    assert answer(np.concatenate([SAMPLES[common[:40]], SAMPLES[rare]]), drawn) == []

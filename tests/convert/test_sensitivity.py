@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from litemill.artifacts.layout import SAVED_MODEL, X
-from litemill.convert.sensitivity import PERFECT_DB, float_twin, rank_layers, run, sqnr_db
+from litemill.convert.sensitivity import PERFECT_DB, float_counterpart, rank_layers, run, sqnr_db
 from litemill.flatbuffer.reader import DTYPE_NAMES, parse_model
 from tests.workshop import RECIPES, convert_here, digits, workshop
 from tests.zoo import tflite
@@ -71,11 +71,11 @@ def test_a_model_trained_for_int8_is_compared_without_its_rounding(
     convert_here(step("qat"), "float32", [-1, 8, 8, 1], tmp_path / "plain.tflite")
     plain = (tmp_path / "plain.tflite").read_bytes()
     static, samples = step("qat") / "static", np.load(digits_dataset / "calibration" / X)
-    twin = float_twin(plain)
+    counterpart = float_counterpart(plain)
     dtypes = {DTYPE_NAMES[tensor.type] for tensor in parse_model(plain, where="").subgraphs[0].tensors}
     assert "uint8" in dtypes
-    ops = parse_model(twin, where="").subgraphs[0].operators
+    ops = parse_model(counterpart, where="").subgraphs[0].operators
     assert len(ops) == 8
-    assert np.mean(run(twin, samples).argmax(1) == run(plain, samples).argmax(1)) > 0.95
-    assert len(rank_layers(CONVERSIONS["int8"](static, Int8Options(), samples).data, twin, samples)) == 8
+    assert np.mean(run(counterpart, samples).argmax(1) == run(plain, samples).argmax(1)) > 0.95
+    assert len(rank_layers(CONVERSIONS["int8"](static, Int8Options(), samples).data, counterpart, samples)) == 8
     assert (step("qat") / SAVED_MODEL).is_dir()

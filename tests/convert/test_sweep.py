@@ -57,9 +57,9 @@ def test_the_sweep_shows_accuracy_agreement_and_the_interval(tmp_path: Path) -> 
     assert fifty["drop"]["value"] == pytest.approx(study["baseline"] - fifty["value"])
     worst = study["stretches"][0]
     assert (worst["sample"], worst["label"]) == (11, int(Y[11]))
-    told = shell.invoke(app, ["calibrate", *folders], catch_exceptions=False).output
-    assert "100 calibration samples in [0, 4], training samples in [0, 1]" in told
-    assert "levels are left unused" in told
+    answer = shell.invoke(app, ["calibrate", *folders], catch_exceptions=False).output
+    assert "100 calibration samples in [0, 4], training samples in [0, 1]" in answer
+    assert "levels are left unused" in answer
 
 
 @pytest.mark.e2e
@@ -82,16 +82,16 @@ def test_a_run_config_is_enough(digits_model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "answer"),
     [
         (["--counts", "1,x"], "are no numbers with commas between them"),
         (["--scheme", "float16"], "'float16' does not calibrate"),
         (["--counts", "5000"], "5000 calibration samples were asked for, the split has 100"),
     ],
 )
-def test_a_wrong_wish_is_told_before_any_conversion(words: list[str], told: str) -> None:
+def test_a_wrong_wish_is_told_before_any_conversion(words: list[str], answer: str) -> None:
     folders = ["--model", str(workshop().model), "--dataset", str(workshop().dataset)]
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=answer):
         shell.invoke(app, ["calibrate", *folders, *words], catch_exceptions=False)
 
 

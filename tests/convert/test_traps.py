@@ -80,18 +80,18 @@ ROWS: list[tuple[str, Array, Array, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("samples", "train", "told"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_refused_before_the_converter_sees_it(tmp_path: Path, samples: Array, train: Array, told: str) -> None:
-    with pytest.raises(StepFailed, match=told) as raised:
+@pytest.mark.parametrize(("samples", "train", "answer"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_refused_before_the_converter_sees_it(tmp_path: Path, samples: Array, train: Array, answer: str) -> None:
+    with pytest.raises(StepFailed, match=answer) as raised:
         convert(tmp_path, samples, train=train)
     assert raised.value.fix
     assert not (tmp_path / "model.tflite").exists()
 
 
 def test_noise_calibration_of_the_right_range_is_warned_of(tmp_path: Path) -> None:
-    told = report(convert(tmp_path, NOISE))
-    assert min(told.distance.values()) > 0.9
-    (warning,) = told.warnings
+    answer = report(convert(tmp_path, NOISE))
+    assert min(answer.distance.values()) > 0.9
+    (warning,) = answer.warnings
     assert warning.startswith("the calibration samples do not look like the training data: mean 0.4")
     assert "roughness 1.1" in warning
 
@@ -104,19 +104,19 @@ def test_few_calibration_samples_are_warned_of_and_enough_are_not(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("row", "samples", "told"),
+    ("row", "samples", "answer"),
     [
         ("empty calibration generator", X_ALL[:0], "is float32, int8 was asked"),
         ("all-zero calibration", 0 * X_ALL[:40], r"has scale 0|the calibration data \[0, 0\]"),
     ],
 )
 def test_caught_behind_the_converter_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, samples: Array, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, samples: Array, answer: str
 ) -> None:
     """What the stack makes of them without an error of its own."""
     monkeypatch.setattr(worker, "check_inputs", lambda *args, **more: None)
     monkeypatch.setattr(worker, "compare_inputs", lambda *args, **more: None)
-    with pytest.raises(StepFailed, match=told):
+    with pytest.raises(StepFailed, match=answer):
         convert(tmp_path, samples)
 
 

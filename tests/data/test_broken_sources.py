@@ -98,6 +98,6 @@ def test_a_broken_source_gets_one_clear_error(
     spec = DataSpec.model_validate(spec.model_dump() | changes)
     if damage:
         damage(spec)
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as answer:
         check_source(spec)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(answer.value)

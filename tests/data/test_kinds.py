@@ -111,9 +111,9 @@ def test_fashion_mnist_is_read_from_idx_files(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_data_section_is_told(section: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError) as told:
+    with pytest.raises(ValidationError) as answer:
         DataSpec.model_validate(section)
-    assert message in str(told.value)
+    assert message in str(answer.value)
 
 
 def test_every_kind_can_be_opened() -> None:

@@ -91,10 +91,10 @@ def test_a_given_calibration_set_is_used(tmp_path: Path) -> None:
 )
 def test_a_broken_file_gets_one_clear_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     spec = save(tmp_path, **changes)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as answer:
         check_source(spec)
-    assert message in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(answer.value)
+    assert "\n" not in str(answer.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -104,9 +104,9 @@ def test_a_value_that_is_not_finite_is_found_with_its_sample(tmp_path: Path, key
     x[17, 2, 1, 0] = value
     y = np.arange(40) % 3
     spec = save(tmp_path, **{"x_train": np.zeros((40, 4, 4, 3), np.float32), "y_train": y, "y_test": y, key: x})
-    with pytest.raises(InputError, match=r"sample 17 has NaN or infinite values") as told:
+    with pytest.raises(InputError, match=r"sample 17 has NaN or infinite values") as answer:
         check_source(spec)
-    assert f"[{key}]" in str(told.value)
+    assert f"[{key}]" in str(answer.value)
 
 
 def test_preprocessing_that_overflows_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_mean_that_does_not_fit_the_channels_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_a_foreign_and_a_truncated_file(tmp_path: Path) -> None:
-    def told(content: bytes | None) -> str:
+    def answer(content: bytes | None) -> str:
         path = tmp_path / "bad.npz"
         path.unlink(missing_ok=True)
         if content is not None:
@@ -134,12 +134,12 @@ def test_a_missing_a_foreign_and_a_truncated_file(tmp_path: Path) -> None:
 
     save(tmp_path)
     whole = (tmp_path / "data.npz").read_bytes()
-    assert "no such file" in told(None)
-    assert "is no .npz file" in told(b"\x93NUMPY")
-    assert "is no .npz file" in told(whole[: len(whole) // 2])
+    assert "no such file" in answer(None)
+    assert "is no .npz file" in answer(b"\x93NUMPY")
+    assert "is no .npz file" in answer(whole[: len(whole) // 2])
     damaged = bytearray(whole)
     damaged[150:400] = bytes(250)
-    assert "bad.npz" in told(bytes(damaged))
+    assert "bad.npz" in answer(bytes(damaged))
 
 
 def test_a_small_calibration_set_is_warned_about(tmp_path: Path) -> None:

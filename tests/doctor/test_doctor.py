@@ -47,9 +47,9 @@ def test_wrong_scaling_is_named_with_the_right_one(digits_model: Path, tmp_path:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(written))
     result = CliRunner().invoke(app, ["doctor", str(tmp_path / "run.yaml"), "--markdown", str(tmp_path / "d.md")])
     assert result.exit_code == 1
-    told = (tmp_path / "d.md").read_text()
-    assert "**error**: the model is right on" in told
-    assert "Set data.preprocessing: {scale: 0.0625}" in told
+    answer = (tmp_path / "d.md").read_text()
+    assert "**error**: the model is right on" in answer
+    assert "Set data.preprocessing: {scale: 0.0625}" in answer
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_what_happens_to_a_rescaling_layer_is_said(digits_model: Path, tmp_path:
     model = keras.Model(image, load_model(digits_model)(keras.layers.Rescaling(0.0625, name="to_unit")(image)))
     model.save(tmp_path / "m.keras")
     diagnosis = diagnose(run_spec(tmp_path / "m.keras", preprocessing={}))
-    (told,) = [finding for finding in diagnosis.findings if "to_unit" in finding.what]
-    assert "becomes an operation of the .tflite file" in told.what
-    assert "leaves it float, in front of the layers it quantizes" in told.what
+    (answer,) = [finding for finding in diagnosis.findings if "to_unit" in finding.what]
+    assert "becomes an operation of the .tflite file" in answer.what
+    assert "leaves it float, in front of the layers it quantizes" in answer.what
     assert any("nested models were taken apart" in finding.what for finding in diagnosis.findings)
     assert diagnosis.recipes["qat"] == ""
     assert diagnosis.recipes["pruned"] == ""
@@ -119,12 +119,12 @@ def test_leaks_blank_samples_imbalance_and_coverage(tmp_path: Path) -> None:
     arrays = {"x_train": x, "y_train": y, "x_test": test, "y_test": np.arange(25) % 3}
     np.savez(tmp_path / "d.npz", **arrays, x_calibration=test[:4], y_calibration=np.zeros(4))
     spec = DataSpec(kind="npz", uri=str(tmp_path / "d.npz"))
-    told = [finding.what for finding in examine_samples(open_source(spec), spec)]
-    assert "5 test samples are in the train split too: accuracy will look better than it is" in told
-    assert "4 test samples are in the calibration split too: accuracy will look better than it is" in told
-    assert "1 of 60 train samples hold one value only (blank images?)" in told
-    assert "classes are uneven: 50 train samples of class 0, 1 of 2" in told
-    assert "the calibration set has no sample of classes [1, 2]: their activations may be clipped" in told
+    answer = [finding.what for finding in examine_samples(open_source(spec), spec)]
+    assert "5 test samples are in the train split too: accuracy will look better than it is" in answer
+    assert "4 test samples are in the calibration split too: accuracy will look better than it is" in answer
+    assert "1 of 60 train samples hold one value only (blank images?)" in answer
+    assert "classes are uneven: 50 train samples of class 0, 1 of 2" in answer
+    assert "the calibration set has no sample of classes [1, 2]: their activations may be clipped" in answer
 
 
 def test_the_task_writes_what_it_finds_and_never_fails_for_it(digits_model: Path, tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_the_task_writes_what_it_finds_and_never_fails_for_it(digits_model: Path
     wrong = DataSpec(kind="digits", preprocessing=Preprocessing(scale=1 / 255))
     found = write_diagnosis(model, wrong, recipes, 3, tmp_path / "wrong.md")
     assert [finding.level for finding in found.findings] == ["ok", "ok", "error"]
-    told = (tmp_path / "wrong.md").read_text()
-    assert "Set data.preprocessing: {scale: 0.0625}" in told
-    assert "| pruned | should work |" in told
+    answer = (tmp_path / "wrong.md").read_text()
+    assert "Set data.preprocessing: {scale: 0.0625}" in answer
+    assert "| pruned | should work |" in answer
     absent = DataSpec(kind="npz", uri=str(tmp_path / "absent.npz"))
     write_diagnosis(model, absent, recipes, 3, tmp_path / "absent.md")
     assert f"- **error**: {tmp_path}/absent.npz: no such file" in (tmp_path / "absent.md").read_text()

@@ -130,8 +130,8 @@ def test_an_image_that_is_not_here_is_told_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(workspace)
 
-    told = pytest.raises(LitemillError, match=r"localhost/no-such:1: there is no such image here\. Build it with")
-    with told, container_runner(["localhost/no-such:1"], workspace / "w"):
+    answer = pytest.raises(LitemillError, match=r"localhost/no-such:1: there is no such image here\. Build it with")
+    with answer, container_runner(["localhost/no-such:1"], workspace / "w"):
         pytest.fail("nothing may run")
 
 
@@ -139,8 +139,8 @@ def test_a_service_that_does_not_answer_is_told(workspace: Path, monkeypatch: py
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
 
-    told = pytest.raises(LitemillError, match=r"unix:///nowhere\.sock: no docker or podman answers")
-    with told, container_runner([], workspace / "w"):
+    answer = pytest.raises(LitemillError, match=r"unix:///nowhere\.sock: no docker or podman answers")
+    with answer, container_runner([], workspace / "w"):
         pytest.fail("nothing may run")
 
 

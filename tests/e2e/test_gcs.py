@@ -115,9 +115,9 @@ def test_refused_access_is_told(status: int, message: str, monkeypatch: pytest.M
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(InputError, match=message) as told:
+        with pytest.raises(InputError, match=message) as answer:
             fetch("gs://mill/x.npz")
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(answer.value)
     finally:
         server.shutdown()
 

@@ -52,9 +52,9 @@ def test_no_build_tools_are_left_and_everything_is_compiled(engine: Engine, name
         " ls litemill/__pycache__/spec.*.pyc numpy/__pycache__/__init__.*.pyc"
     )
 
-    told = engine.read_only(getattr(engine, name), "sh", "-c", script).stdout.split()
+    answer = engine.read_only(getattr(engine, name), "sh", "-c", script).stdout.split()
 
-    assert [line.split("/")[0] for line in told] == ["litemill", "numpy"]
+    assert [line.split("/")[0] for line in answer] == ["litemill", "numpy"]
 
 
 def test_each_image_has_what_its_tasks_import_and_the_light_one_no_tensorflow(engine: Engine) -> None:

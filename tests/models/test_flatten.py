@@ -55,9 +55,9 @@ def test_a_flat_model_computes_the_same_under_the_same_names(nested: Any) -> Non
 
 def test_a_nested_model_that_is_called_twice_stays_one_set_of_weights() -> None:
     layers, keras = tf_keras().layers, tf_keras()
-    twin = block((8, 8, 1), "twin")
+    counterpart = block((8, 8, 1), "twin")
     image = layers.Input((8, 8, 1))
-    model = keras.Model(image, layers.Flatten()(twin(twin(image))))
+    model = keras.Model(image, layers.Flatten()(counterpart(counterpart(image))))
 
     flat, _ = flatten(model)
 

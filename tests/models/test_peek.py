@@ -90,37 +90,37 @@ def test_peeking_imports_no_tensorflow(digits_model: Path) -> None:
 )
 def test_a_bad_archive_gets_one_clear_error(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     path = archive(tmp_path / "bad.keras", content)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as answer:
         peek(path)
-    assert message in str(told.value)
-    assert str(told.value).startswith(str(path))
-    assert "\n" not in str(told.value)
+    assert message in str(answer.value)
+    assert str(answer.value).startswith(str(path))
+    assert "\n" not in str(answer.value)
 
 
 def test_missing_foreign_truncated_and_weights_only_files(digits_model: Path, tmp_path: Path) -> None:
-    def told(path: Path) -> str:
+    def answer(path: Path) -> str:
         with pytest.raises(InputError) as error:
             peek(path)
         return str(error.value)
 
-    assert "no such file" in told(tmp_path / "none.keras")
-    assert "is a folder without saved_model.pb: no SavedModel" in told(tmp_path)
+    assert "no such file" in answer(tmp_path / "none.keras")
+    assert "is a folder without saved_model.pb: no SavedModel" in answer(tmp_path)
     (tmp_path / "x.keras").write_bytes(b"hello world")
-    assert "is neither a .keras archive nor an HDF5 file" in told(tmp_path / "x.keras")
+    assert "is neither a .keras archive nor an HDF5 file" in answer(tmp_path / "x.keras")
     whole = (digits_model.parent / "digits.keras").read_bytes()
     (tmp_path / "x.keras").write_bytes(whole[: len(whole) // 2])
-    assert "is truncated or damaged" in told(tmp_path / "x.keras")
+    assert "is truncated or damaged" in answer(tmp_path / "x.keras")
     flipped = bytearray(whole)
     with zipfile.ZipFile(io.BytesIO(whole)) as file:
         flipped[file.getinfo("model.weights.h5").header_offset + 5000] ^= 0xFF
     (tmp_path / "x.keras").write_bytes(flipped)
-    assert "is damaged" in told(tmp_path / "x.keras")
+    assert "is damaged" in answer(tmp_path / "x.keras")
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file["weights"] = [1.0]
-    assert "holds weights only, no model" in told(tmp_path / "w.h5")
+    assert "holds weights only, no model" in answer(tmp_path / "w.h5")
     content = (tmp_path / "w.h5").read_bytes()
     (tmp_path / "w.h5").write_bytes(content[:300])
-    assert "is truncated or damaged" in told(tmp_path / "w.h5")
+    assert "is truncated or damaged" in answer(tmp_path / "w.h5")
 
 
 def test_data_that_does_not_fit_the_model_is_refused(digits_model: Path) -> None:

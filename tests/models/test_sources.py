@@ -171,11 +171,11 @@ def test_layers_keep_their_names_and_options(tmp_path: Path) -> None:
     x = keras.layers.Conv2D(4, 3, strides=2, kernel_regularizer=keras.regularizers.L2(0.01), name="first")(image)
     model = keras.Model(image, keras.layers.Flatten()(keras.layers.LeakyReLU(0.2, name="leaky")(x)))
     model.save(tmp_path / "m.keras")
-    twin = load_source(tmp_path / "m.keras").keras
-    assert twin.input_names == ["image"]
-    assert twin.get_layer("first").strides == (2, 2)
-    assert float(twin.get_layer("first").kernel_regularizer.l2) == pytest.approx(0.01)
-    assert float(twin.get_layer("leaky").alpha) == pytest.approx(0.2)
+    counterpart = load_source(tmp_path / "m.keras").keras
+    assert counterpart.input_names == ["image"]
+    assert counterpart.get_layer("first").strides == (2, 2)
+    assert float(counterpart.get_layer("first").kernel_regularizer.l2) == pytest.approx(0.01)
+    assert float(counterpart.get_layer("leaky").alpha) == pytest.approx(0.2)
 
 
 def squared(keras: Any) -> Any:
@@ -241,7 +241,7 @@ def test_a_lambda_runs_only_when_allowed(tmp_path: Path) -> None:
 
 
 def test_broken_saved_models_get_one_clear_error(tmp_path: Path) -> None:
-    def told() -> str:
+    def answer() -> str:
         with pytest.raises(InputError) as error:
             load_source(tmp_path / "folder")
         assert "\n" not in str(error.value)
@@ -251,10 +251,10 @@ def test_broken_saved_models_get_one_clear_error(tmp_path: Path) -> None:
     graph = tmp_path / "folder/saved_model.pb"
     whole = graph.read_bytes()
     (tmp_path / "folder/variables/variables.index").unlink()
-    assert "folder: TensorFlow cannot load it" in told()
+    assert "folder: TensorFlow cannot load it" in answer()
     graph.write_bytes(whole[:1000])
-    assert "saved_model.pb: is truncated or damaged" in told()
+    assert "saved_model.pb: is truncated or damaged" in answer()
     graph.write_bytes(b"")
-    assert "has no signature 'serving_default'; it has none" in told()
+    assert "has no signature 'serving_default'; it has none" in answer()
     graph.unlink()
-    assert "is a folder without saved_model.pb: no SavedModel" in told()
+    assert "is a folder without saved_model.pb: no SavedModel" in answer()

@@ -124,9 +124,9 @@ def test_every_scheme_agrees_with_the_source(recipe: str, made: Path, source: Pa
 
 
 def test_what_the_quantizer_cannot_make_fails_with_its_reason(made: Path) -> None:
-    told = "needs a Keras model or a SavedModel: litert-quantizer does not make it from a .tflite"
-    assert variant(made, "mixed").reason == f"mixed-int8 {told}"
-    assert variant(made, "int8-uint8-io").reason == f"int8 with io: uint8 {told}"
+    answer = "needs a Keras model or a SavedModel: litert-quantizer does not make it from a .tflite"
+    assert variant(made, "mixed").reason == f"mixed-int8 {answer}"
+    assert variant(made, "int8-uint8-io").reason == f"int8 with io: uint8 {answer}"
 
 
 def test_a_signature_of_its_own_is_kept(source: Path) -> None:
@@ -162,20 +162,20 @@ def test_the_plan_knows_what_the_conversion_knows() -> None:
 
 
 def test_a_file_that_no_run_can_start_from_is_refused(made: Path, source: Path, tmp_path: Path) -> None:
-    def told(path: Path) -> str:
+    def answer(path: Path) -> str:
         with pytest.raises(InputError) as error:
             peek(path)
         assert "\n" not in str(error.value)
         return str(error.value)
 
     for recipe, weights in (("int8", "int8 weights"), ("dynamic", "int8 weights"), ("float16", "float16 weights")):
-        text = told(made / "variants" / recipe / "model.tflite")
+        text = answer(made / "variants" / recipe / "model.tflite")
         assert "is quantized already (" in text and weights in text and "Give the float32 file" in text
     data = source.read_bytes()
     (tmp_path / "m.tflite").write_bytes(data[: len(data) // 2])
-    assert "m.tflite: is a damaged .tflite" in told(tmp_path / "m.tflite")
+    assert "m.tflite: is a damaged .tflite" in answer(tmp_path / "m.tflite")
     (tmp_path / "m.tflite").write_bytes(b"TFL3 is not where it should be")
-    assert "nor a .tflite" in told(tmp_path / "m.tflite")
+    assert "nor a .tflite" in answer(tmp_path / "m.tflite")
 
 
 def test_a_fixed_batch_is_refused(source: Path, tmp_path: Path) -> None:

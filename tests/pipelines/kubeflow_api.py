@@ -160,12 +160,12 @@ def serving() -> Iterator[tuple[str, KubeflowApi]]:
                 status, body = 200, state.answer(self.command, parts.path.removeprefix(PREFIX), request)
             except ApiError as error:
                 status, body = error.status, {"code": error.status, "message": error.message}
-            told = json.dumps(api.ApiClient().sanitize_for_serialization(body)).encode()
+            answer = json.dumps(api.ApiClient().sanitize_for_serialization(body)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(told)))
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(told)
+            self.wfile.write(answer)
 
         do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 - names the base class looks for
 

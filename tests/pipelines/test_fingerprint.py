@@ -19,8 +19,8 @@ COMPONENTS = ["prepare_data", "import_model", "prune", "int8_convert", "evaluate
 
 def fingerprints(checkout: Path) -> dict[str, str]:
     """The fingerprint of each component, as a fresh process in that checkout computes it."""
-    told = f"json.dumps({{name: fingerprint(name) for name in {COMPONENTS}}})"
-    code = f"import json; from litemill.pipelines.fingerprint import fingerprint; print({told})"
+    answer = f"json.dumps({{name: fingerprint(name) for name in {COMPONENTS}}})"
+    code = f"import json; from litemill.pipelines.fingerprint import fingerprint; print({answer})"
     done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
     return found

@@ -12,7 +12,7 @@ import pytest
 from kubeflow_api import KubeflowApi, serving
 
 from litemill.cli import console
-from litemill.cli.run import app
+from litemill.cli.app import app
 from litemill.errors import ConfigError
 from litemill.pipelines.schedules import next_times
 
@@ -122,16 +122,16 @@ def test_a_token_is_sent_and_never_shown(command: Command, server: Served) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "answer"),
     [(401, "asks who you are (401)"), (403, "refuses this user or service account (403)"), (500, "answered 500: boom")],
 )
-def test_an_error_of_the_server_is_one_line(command: Command, server: Served, status: int, told: str) -> None:
+def test_an_error_of_the_server_is_one_line(command: Command, server: Served, status: int, answer: str) -> None:
     """No traceback of a generated client."""
     host, state = server
     state.refuse = (status, "boom")
     done = command("schedules", "--host", host)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert answer in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -152,12 +152,12 @@ def test_an_unreachable_host_and_no_url_are_told(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cron", "told"),
+    ("cron", "answer"),
     [("0 3 * * *", "has 5 fields"), ("0 0 25 * * *", "is no cron expression"), ("0 0 3 * * mon-", "is no cron")],
 )
-def test_a_cron_that_kubeflow_would_refuse_is_refused_here(cron: str, told: str) -> None:
+def test_a_cron_that_kubeflow_would_refuse_is_refused_here(cron: str, answer: str) -> None:
     """The client accepts any string, only the server refuses."""
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=answer):
         next_times(cron)
 
 

@@ -88,7 +88,7 @@ def test_a_failed_task_is_tried_again_with_backoff(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "told"),
+    ("cluster", "answer"),
     [
         ({"images": {"train": "registry.local/train"}}, "needs a fixed tag"),
         ({"images": {"edge": "registry.local/edge:latest"}}, "needs a fixed tag"),
@@ -98,9 +98,9 @@ def test_a_failed_task_is_tried_again_with_backoff(tmp_path: Path) -> None:
         ({"memory": "8 GB"}, "is no Kubernetes quantity"),
     ],
 )
-def test_a_wrong_cluster_section_is_refused_with_the_reason(cluster: dict[str, Any], told: str) -> None:
+def test_a_wrong_cluster_section_is_refused_with_the_reason(cluster: dict[str, Any], answer: str) -> None:
     """At once, not by the cluster an hour later."""
-    with pytest.raises(ValidationError, match=told):
+    with pytest.raises(ValidationError, match=answer):
         ClusterSpec.model_validate(cluster)
 
 

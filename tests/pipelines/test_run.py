@@ -110,9 +110,9 @@ def test_a_run_ends_with_a_winner_and_every_file_the_layout_names(first: Ran) ->
     assert first.results["variants"][0]["recipe"] == "int8"
     for name in ("results.json", "report.html", "summary.md"):
         assert (first.out / name).stat().st_size > 0
-    told = (first.out / "diagnosis.md").read_text()
-    assert "no test sample is in the train split" in told
-    assert "| int8 | should work |" in told
+    answer = (first.out / "diagnosis.md").read_text()
+    assert "no test sample is in the train split" in answer
+    assert "| int8 | should work |" in answer
     for recipe in ("float32", "int8"):
         folder = first.out / "variants" / recipe
         present = {path.name for path in folder.iterdir()}
@@ -179,7 +179,7 @@ def test_changed_data_under_the_same_path_reruns_what_reads_it(workspace: Worksp
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "answer"),
     [
         ({"recipe": {}}, "unknown key 'recipe'; did you mean 'recipes'?"),
         ({"recipes": {"a": ["int9"]}}, "unknown step 'int9'; did you mean 'int8'?"),
@@ -190,14 +190,14 @@ def test_changed_data_under_the_same_path_reruns_what_reads_it(workspace: Worksp
     ],
 )
 def test_a_wrong_config_ends_with_2_before_any_task(
-    workspace: Workspace, changes: dict[str, object], told: str
+    workspace: Workspace, changes: dict[str, object], answer: str
 ) -> None:
     """One clear error that names what is wrong, and nothing was run."""
     workspace.write(**changes)
     refused = workspace.run()
     workspace.write()
     assert refused.code == 2, refused.shown
-    assert told in refused.shown.replace("\n", " ")
+    assert answer in refused.shown.replace("\n", " ")
     assert not refused.tasks
     assert "Traceback" not in refused.shown
 

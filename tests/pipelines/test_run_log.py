@@ -18,7 +18,7 @@ def test_the_library_s_own_error_is_found_in_pieces_of_any_size(size: int) -> No
     for start in range(0, len(SAID), size):
         log.write(SAID[start : start + size])
 
-    assert log.last_words() == "data.npz: holds no x_test"
+    assert log.last_line() == "data.npz: holds no x_test"
     assert log.file.getvalue() == SAID
 
 
@@ -29,4 +29,4 @@ def test_a_line_without_an_end_counts_and_the_task_before_does_not() -> None:
     log.begin()
     log.write("ValueError: this one")
 
-    assert log.last_words() == "this one"
+    assert log.last_line() == "this one"

@@ -153,11 +153,11 @@ def test_the_evidence_of_a_variant_is_on_the_page_and_the_culprit_is_named(tmp_p
 
     text = (folder / "report.html").read_text()
     parsed = Page(text)
-    for told in (
+    for answer in (
         *("Sensitivity: stem/Relu loses most", "noise <b>like</b> this.", "3 SOFTMAX: float32 not supported"),
         *("slimming saved 190 of 1,000 bytes", "Proof: tflm bit-identical."),
     ):
-        assert told in parsed.text
+        assert answer in parsed.text
     rows = re.findall(r"--part: ([\d.]+)%\">(stem/Relu|head/MatMul)</td>.*?<td>(float|int8)</td>", text, re.DOTALL)
     assert rows == [("100.0", "stem/Relu", "float"), ("25.6", "head/MatMul", "int8")]
 

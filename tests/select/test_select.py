@@ -63,13 +63,13 @@ def test_only_a_pass_is_admissible_and_the_smallest_of_them_wins() -> None:
     selection = select(evidence, Budget(max_accuracy_drop=0.01), "size")
     assert selection.winner == "int8"
     assert selection.reason == "int8 is the smallest of 2 admissible variants: 1,000 bytes"
-    assert {said.recipe: (said.verdict, said.rank) for said in selection.judgements} == {
+    assert {answered.recipe: (answered.verdict, answered.rank) for answered in selection.judgements} == {
         "float32": ("pass", 2),
         "int8": ("pass", 1),
         "unsettled": ("inconclusive", None),
         "ruined": ("fail", None),
     }
-    reasons = {said.recipe: said.reasons for said in selection.judgements}
+    reasons = {answered.recipe: answered.reasons for answered in selection.judgements}
     assert reasons["unsettled"] == [
         "accuracy drop 0.0080 [0.0010, 0.0200] is not settled against 0.01; more test samples would settle it"
     ]
@@ -80,7 +80,7 @@ def test_equal_files_are_told_apart_by_their_compressed_size() -> None:
     evidence = [variant("int8", gzip=800), variant("pruned-int8", gzip=500)]
     selection = select(evidence, Budget(), "size")
     assert selection.winner == "pruned-int8"
-    assert [said.pareto for said in selection.judgements] == [False, True]
+    assert [answered.pareto for answered in selection.judgements] == [False, True]
 
 
 def test_a_failed_recipe_is_carried_through_with_its_reason() -> None:
@@ -117,7 +117,7 @@ def test_latency_is_ranked_by_the_ratio_and_noise_is_named() -> None:
         variant("float16", host=measured(1.2, (1.0, 0.98, 1.02))),
     ]
     selection = select(evidence, Budget(), "latency:host")
-    assert [said.rank for said in selection.judgements] == [2, 1, 3]
+    assert [answered.rank for answered in selection.judgements] == [2, 1, 3]
     assert selection.reason == (
         "qat is the fastest on host of 3 admissible variants: p50 1.9 ms (measured); within the noise of it: int8"
     )
@@ -128,7 +128,7 @@ def test_a_latency_limit_uses_the_interval_of_the_median() -> None:
     slow = measured(1.5, latency_ci_ms={"p50": (1.4, 1.6)})
     evidence = [variant("clear", host=clear), variant("vague", host=vague), variant("slow", host=slow)]
     selection = select(evidence, Budget(max_latency_ms={"host": 1.0}), "size")
-    assert [said.verdict for said in selection.judgements] == ["pass", "inconclusive", "fail"]
+    assert [answered.verdict for answered in selection.judgements] == ["pass", "inconclusive", "fail"]
     assert selection.judgements[1].reasons == ["measured p50 on host 0.9 [0.8, 1.1] ms is not settled against 1 ms"]
 
 
@@ -164,7 +164,7 @@ def test_an_arena_limit_is_settled_by_the_arena_alone() -> None:
     ]
     selection = select(evidence, Budget(max_arena_bytes={"npu": 65_536}), "size")
     assert selection.winner == "fits"
-    assert [(said.verdict, said.reasons) for said in selection.judgements] == [
+    assert [(answered.verdict, answered.reasons) for answered in selection.judgements] == [
         ("pass", ["measured arena on npu 65,536 bytes is within 65,536"]),
         ("fail", ["estimated arena on npu 65,552 bytes is above 65,536"]),
         ("inconclusive", ["no arena on npu: the target reports none"]),
@@ -184,7 +184,7 @@ def test_a_size_objective_on_a_target_ranks_by_what_it_stores() -> None:
     assert selection.reason == (
         "pruned-int8 is the smallest on npu of 2 admissible variants: 600 bytes stored (estimated)"
     )
-    assert [(said.verdict, said.rank, said.pareto) for said in selection.judgements] == [
+    assert [(answered.verdict, answered.rank, answered.pareto) for answered in selection.judgements] == [
         ("pass", 2, False),
         ("pass", 1, True),
         ("inconclusive", None, False),
@@ -242,7 +242,7 @@ def test_the_winner_passed_and_nothing_admissible_is_smaller(rows: list[tuple[in
         for index, (size, drop, half) in enumerate(rows)
     ]
     selection = select(evidence, Budget(max_accuracy_drop=0.01), "size")
-    passed = {said.recipe for said in selection.judgements if said.verdict == "pass"}
+    passed = {answered.recipe for answered in selection.judgements if answered.verdict == "pass"}
     sizes = {entry.recipe: entry.variant.size_bytes for entry in evidence}
     assert (selection.winner in passed) == bool(passed)
     assert sizes.get(selection.winner, math.inf) == min((sizes[name] for name in passed), default=math.inf)

@@ -166,9 +166,9 @@ def test_inspect_prints_what_is_in_the_file() -> None:
     path = tflite("resnet", "int8")
     done = RUN.invoke(cli.app, ["inspect", str(path), "--json"])
     assert done.exit_code == 0, done.output
-    told = json.loads(done.output)
-    assert told["graph"]["ops"]["CONV_2D"] == 9
-    assert told["size_bytes"] == path.stat().st_size == sum(told["graph"]["sections"].values())
+    answer = json.loads(done.output)
+    assert answer["graph"]["ops"]["CONV_2D"] == 9
+    assert answer["size_bytes"] == path.stat().st_size == sum(answer["graph"]["sections"].values())
     shown = RUN.invoke(cli.app, ["inspect", str(path)]).output
     assert "CONV_2D" in shown
     assert "fused RELU" in shown
@@ -179,8 +179,8 @@ def test_inspect_prints_what_is_in_the_file() -> None:
 def test_inspect_tells_what_the_manifest_beside_the_file_knows(tmp_path: Path) -> None:
     shop = workshop()
     shown = RUN.invoke(cli.app, ["inspect", str(shop.tflite("mixed-int8"))]).output
-    for said in ("folded batch norm", "parity on 128 samples", "reference", "sensitivity, worst first"):
-        assert said in shown
+    for answered in ("folded batch norm", "parity on 128 samples", "reference", "sensitivity, worst first"):
+        assert answered in shown
     found = inspect_file(shop.tflite("int8"))
     assert found.variant == shop.manifests["int8"]
     assert found.graph.ops_before["FusedBatchNormV3"] == 2

@@ -49,7 +49,7 @@ def registered(client: MlflowClient, run: str, path: str, alias: str = "champion
     return version
 
 
-def told(uri: str) -> str:
+def answer(uri: str) -> str:
     with pytest.raises(InputError) as error:
         fetch(uri)
     assert "\n" not in str(error.value)
@@ -137,13 +137,13 @@ def test_the_flavors_of_mlflow_are_read(
 def test_what_is_not_there_is_told(client: MlflowClient, digits_model: Path, tmp_path: Path) -> None:
     run = logged(client, digits_model.parent / "digits.keras", inside="model")
     registered(client, run, "model")
-    assert "model 'digits' has no alias 'best'; it has champion (version 1)" in told("models:/digits@best")
-    assert "Model Version (name=digits, version=9) not found" in told("models:/digits/9")
-    assert "Registered Model with name=other not found" in told("models:/other@champion")
-    assert "Run with id=abc not found" in told("runs:/abc/model")
-    assert "Failed to download artifacts from path 'none'" in told(f"runs:/{run}/none")
+    assert "model 'digits' has no alias 'best'; it has champion (version 1)" in answer("models:/digits@best")
+    assert "Model Version (name=digits, version=9) not found" in answer("models:/digits/9")
+    assert "Registered Model with name=other not found" in answer("models:/other@champion")
+    assert "Run with id=abc not found" in answer("runs:/abc/model")
+    assert "Failed to download artifacts from path 'none'" in answer(f"runs:/{run}/none")
     for wrong in ("models:/digits", f"runs:/{run}", "models:/digits@a@b"):
-        assert "is no address of a file in MLflow: models:/<name>@<alias>" in told(wrong)
+        assert "is no address of a file in MLflow: models:/<name>@<alias>" in answer(wrong)
 
 
 def test_a_folder_without_a_model_or_with_several_is_told(
@@ -164,8 +164,8 @@ def test_a_folder_without_a_model_or_with_several_is_told(
 def test_without_a_store_the_variable_to_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert "there is no MLflow store at sqlite:///" in told("models:/digits@champion")
-    assert "Set MLFLOW_TRACKING_URI" in told("models:/digits@champion")
+    assert "there is no MLflow store at sqlite:///" in answer("models:/digits@champion")
+    assert "Set MLFLOW_TRACKING_URI" in answer("models:/digits@champion")
     assert not list(tmp_path.iterdir()), "looking for a model makes no store"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

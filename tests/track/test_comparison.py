@@ -51,8 +51,8 @@ def test_the_folder_holds_the_whole_result(runs: tuple[str, list[str]], tmp_path
 
 def test_the_parent_run_explains_itself(runs: tuple[str, list[str]], tmp_path: Path) -> None:
     parent, children = runs
-    (tmp_path / "said").write_text("# Diagnosis")
-    compare(parent, children, "fashion", BUDGET, "size", tmp_path / "out", tmp_path / "said")
+    (tmp_path / "answered").write_text("# Diagnosis")
+    compare(parent, children, "fashion", BUDGET, "size", tmp_path / "out", tmp_path / "answered")
 
     client = MlflowClient(tracking_uri=tracking_uri())
     run = client.get_run(parent)

@@ -25,8 +25,8 @@ def test_importing_the_package_does_not_import_mlflow() -> None:
         "import sys, litemill.track, litemill.report;"
         "print([m for m in ('mlflow', 'jinja2', 'pandas', 'tensorflow') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 def test_a_run_goes_to_a_database_in_the_current_folder_with_artifacts_beside_it(

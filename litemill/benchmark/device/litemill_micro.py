@@ -80,16 +80,16 @@ def smallest_arena(model: bytes, inputs: Any) -> int:
 
 def complaint(model: bytes, inputs: Any) -> str:
     """What the native code says on stderr when a model is refused: the op, or the type it does not know."""
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         saved = os.dup(2)
-        os.dup2(said.fileno(), 2)
+        os.dup2(output.fileno(), 2)
         try:
             fits(model, inputs, LARGEST)
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-        said.seek(0)
-        lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+        output.seek(0)
+        lines = [line.strip() for line in output.read().decode(errors="replace").splitlines() if line.strip()]
     return "; ".join(lines[:2]) or "it says not why"
 
 

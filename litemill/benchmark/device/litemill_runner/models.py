@@ -42,7 +42,7 @@ CAUSE = re.compile(r"^ERROR: (?:\[[^]]*\] )?(Failed .*)", re.MULTILINE)
 
 
 @contextmanager
-def listening(said: list[str]) -> Iterator[None]:
+def listening(output: list[str]) -> Iterator[None]:
     """Append what native code says on stderr in the block; stderr gets it all the same, afterwards."""
     with tempfile.TemporaryFile() as file:
         saved = os.dup(2)
@@ -55,12 +55,12 @@ def listening(said: list[str]) -> Iterator[None]:
             file.seek(0)
             content = file.read()
             os.write(2, content)
-            said.append(content.decode(errors="replace"))
+            output.append(content.decode(errors="replace"))
 
 
-def cause(said: str) -> str:
+def cause(output: str) -> str:
     """The first failure that LiteRT logged."""
-    found = CAUSE.search(said)
+    found = CAUSE.search(output)
     return found[1] if found else ""
 
 
@@ -136,13 +136,13 @@ class AcceleratedModel:
         from ai_edge_litert.compiled_model import CompiledModel
 
         environment, options = _gpu() if accelerator == "gpu" else _npu(accelerator.partition(":")[2])
-        said: list[str] = []
+        log: list[str] = []
         try:
-            with listening(said):
+            with listening(log):
                 self._model = CompiledModel.from_file(path, environment=environment, options=options)
         except RuntimeError as error:
-            raise RuntimeError(f"{accelerator}: {cause(said[0]) or error}") from None
-        chosen = ADAPTER.search(said[0])
+            raise RuntimeError(f"{accelerator}: {cause(log[0]) or error}") from None
+        chosen = ADAPTER.search(log[0])
         self.adapter = chosen[1].strip() if chosen else ""
         if not self._model.is_fully_accelerated():
             raise RuntimeError(f"{accelerator} takes only a part of the model")

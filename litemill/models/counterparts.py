@@ -16,7 +16,7 @@ import numpy as np
 from litemill.errors import LitemillError
 from litemill.models.backend import tf_keras
 
-Twin = Callable[..., Any]
+Counterpart = Callable[..., Any]
 """Takes Keras 2 symbolic tensors the way the Keras 3 layer or operation takes its own."""
 
 AUGMENTATION = re.compile(r"^(Random\w+|AugMix|AutoContrast|CutMix|MixUp|RandAugment)$")
@@ -39,7 +39,7 @@ class Untranslatable(LitemillError):
     """A Keras 3 layer or operation has no counterpart in Keras 2."""
 
 
-def activation_twin(name: str, prefix: str) -> Twin | None:
+def activation_counterpart(name: str, prefix: str) -> Counterpart | None:
     """An activation as Keras 2 layers named after `prefix`; None where a layer can have it inline.
 
     `relu6`, `hard_sigmoid` and `hard_silu` follow Howard et al. (2019): relu6(x + 3) / 6, and x times that.
@@ -65,7 +65,7 @@ def activation_twin(name: str, prefix: str) -> Twin | None:
     return lambda x: product([x, scale(clip(shift(x)))])
 
 
-def layer_twin(layer: Any) -> tuple[Any, Twin]:
+def layer_twin(layer: Any) -> tuple[Any, Counterpart]:
     """The Keras 2 layer for a Keras 3 layer, and how to call it (with an activation after it where it can't be inline).
 
     Raises:
@@ -79,22 +79,22 @@ def layer_twin(layer: Any) -> tuple[Any, Twin]:
         raise Untranslatable(f"layer {name!r} ({kind}) has no counterpart in Keras 2")
     options = {RENAMED.get(kind, {}).get(key, key): value for key, value in _options(layer).items()}
     if kind == "Activation":
-        after = activation_twin(str(options["activation"]), name)
+        after = activation_counterpart(str(options["activation"]), name)
         if after is not None:
             return None, lambda x, **kwargs: after(x)
     elif isinstance(options.get("activation"), str):
-        after = activation_twin(options["activation"], name)
+        after = activation_counterpart(options["activation"], name)
         if after is not None:
             options["activation"] = "linear"
     else:
         after = None
-    twin = cls(**_accepted(options, cls, layer))
+    counterpart = cls(**_accepted(options, cls, layer))
     if after is None:
-        return twin, lambda *args, **kwargs: twin(*args, **_call_options(kwargs))
-    return twin, lambda *args, **kwargs: after(twin(*args, **_call_options(kwargs)))
+        return counterpart, lambda *args, **kwargs: counterpart(*args, **_call_options(kwargs))
+    return counterpart, lambda *args, **kwargs: after(counterpart(*args, **_call_options(kwargs)))
 
 
-def operation_twin(operation: Any) -> Twin:
+def operation_twin(operation: Any) -> Counterpart:
     """The Keras 2 counterpart of an operation of `keras.ops` between layers.
 
     Raises:
@@ -120,7 +120,7 @@ def operation_twin(operation: Any) -> Twin:
         if kind in binary and len(args) == 2 and not numbers:
             return binary[kind](name=name)(list(args))
         if len(args) == 1 and not kwargs and activation in (*SAME_ACTIVATIONS, "relu6", "hard_sigmoid", "hard_silu"):
-            after = activation_twin(activation, name)
+            after = activation_counterpart(activation, name)
             return after(args[0]) if after else layers.Activation(activation, name=name)(args[0])
         raise Untranslatable(f"operation {name!r} (keras.ops {kind}) has no counterpart in Keras 2")
 
