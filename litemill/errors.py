@@ -1,5 +1,9 @@
 """The errors a user meets: what happened, where, and what to do about it."""
 
+from __future__ import annotations
+
+import re
+
 
 class LitemillError(Exception):
     """An error whose message is meant for the user: one line, no traceback needed.
@@ -39,3 +43,48 @@ class StepFailed(LitemillError):
 
 class DeviceError(LitemillError):
     """A target is missing, unreachable or answered wrongly: its measurement fails, the others go on."""
+
+
+NOISE = re.compile(
+    r"[\W_]*$"  # rules and carets
+    r"|Graph execution error\W*$|in user code\W*$|Traceback \(most recent call last\)|Detected at node |File \"|Node: '"
+    r"|Exception encountered when calling |(Call a|A)rguments received by |<stack traces? unavailable>"
+    r"|During handling of the above exception|The above exception was the direct cause"
+    r"|Original stack trace for |Errors? may have originated from |Input Source operations connected to node "
+)
+"""Beginnings of lines that Python, TensorFlow and Keras put before what happened."""
+LAYER = re.compile(r"Exception encountered when calling layer ['\"](?P<name>.+?)['\"] \(type (?P<kind>\w+)\)")
+TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+GRAPH = re.compile(r"\{\{function_node [^}]*\}\}\s*|\s*\[Op:\w+\].*$|\s*\[\[\{\{node [^}]*\}\}.*$")
+"""Internal names of a graph, which mean nothing to a user."""
+LONGEST = 400
+"""Characters of a line that are shown: the converter puts whole graphs into one."""
+
+
+def first_line(error: BaseException | str) -> str:
+    """The line of an exception's text that says what happened, for a message of one line.
+
+    TensorFlow and Keras write headings before it (`Graph execution error:`, a stack, a rule of dashes); the layer
+    that a heading names is kept. An exception without a text is called by its type.
+
+    Args:
+        error: The exception, or its text.
+
+    Example:
+        >>> first_line("Graph execution error:\\n\\nindices[0,3] = -1 is not in [0, 2000)\\n\\t [[{{node a/b}}]]")
+        'indices[0,3] = -1 is not in [0, 2000)'
+    """
+    layer, found, source = "", "", False
+    for written in TERMINAL.sub("", str(error)).splitlines():
+        line = GRAPH.sub("", written).strip()
+        named = LAYER.match(line)
+        layer = f"layer {named['name']} ({named['kind']}): " if named else layer
+        # The line after a file's name is that of the source.
+        if not source and not NOISE.match(line):
+            found = line
+            break
+        source = line.startswith('File "')
+    if not found:
+        found = "" if isinstance(error, str) else type(error).__name__
+    text = f"{layer}{found}"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

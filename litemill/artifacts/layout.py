@@ -19,3 +19,6 @@ RESULTS = "results.json"
 REPORT = "report.html"
 SUMMARY = "summary.md"
 DIAGNOSIS = "diagnosis.md"
+
+FAILURE = "failure.json"
+"""In place of any artifact: which task failed, and why."""

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from litemill.artifacts.files import sha256_of, staged
-from litemill.errors import InputError, LitemillError
+from litemill.errors import InputError, LitemillError, first_line
 
 GS = "gs://"
 KEEPERS = {"models:/": "litemill.track.addresses", "runs:/": "litemill.track.addresses"}
@@ -196,7 +196,7 @@ def _message(uri: str) -> Iterator[None]:
         reason = str(error).rstrip(".")
         raise InputError(f"no usable Google credentials: {reason}", where=uri, fix=fix) from None
     except (exceptions.GoogleAPICallError, exceptions.RetryError, OSError) as error:
-        raise LitemillError(f"the storage service did not answer: {str(error).splitlines()[0]}", where=uri) from error
+        raise LitemillError(f"the storage service did not answer: {first_line(error)}", where=uri) from error
 
 
 def _blobs(uri: str) -> list[Any]:

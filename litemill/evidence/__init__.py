@@ -4,6 +4,7 @@ Fields are added, never renamed: files written by an older version stay readable
 """
 
 from litemill.evidence.base import Estimate, Evidence, Status, TensorInfo, Verdict
+from litemill.evidence.failure import Failure
 from litemill.evidence.graph import Delegation, GraphReport, LayerProof, WeightInfo
 from litemill.evidence.outcome import Evaluation, Measurement, Parity
 from litemill.evidence.sources import DatasetManifest, ModelManifest, SplitInfo, StepRecord
@@ -16,6 +17,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Evidence",
+    "Failure",
     "GraphReport",
     "LayerProof",
     "LayerSensitivity",

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from litemill.errors import InputError
+from litemill.errors import InputError, first_line
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Counterpart, Untranslatable, layer_twin, operation_twin
 
@@ -28,7 +28,7 @@ def load_keras3(path: Path, *, allow_unsafe: bool = False) -> Any:
     try:
         return keras3().saving.load_model(str(path), compile=False, safe_mode=not allow_unsafe)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise InputError(f"Keras 3 cannot load it: {reason}", where=str(path)) from error
 
 

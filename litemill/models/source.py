@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import named
-from litemill.errors import InputError
+from litemill.errors import InputError, first_line
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Untranslatable
 from litemill.models.flatten import flatten
@@ -74,7 +74,7 @@ def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
     try:
         model = tf_keras().models.load_model(str(path), compile=False, safe_mode=not allow_unsafe)
     except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
-        raise InputError(f"Keras cannot load it: {_first_line(error)}", where=str(path)) from error
+        raise InputError(f"Keras cannot load it: {first_line(error)}", where=str(path)) from error
     if not model.built or not getattr(model, "inputs", None):
         fix = "Call the model on a sample before saving it, or build it with the functional API"
         raise InputError("has no input shape", where=str(path), fix=fix)
@@ -130,14 +130,14 @@ def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
             tf_keras().models.model_from_json(model.to_json())
             return _with_keras(facts, model, output)
         except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError) as error:
-            reason = f"its Keras model cannot be rebuilt: {_first_line(error)}"
+            reason = f"its Keras model cannot be rebuilt: {first_line(error)}"
     tf = tensorflow()
     name, _ = signature_of(facts.path)
     try:
         loaded = tf.saved_model.load(str(facts.path))
         serve = loaded.signatures[name]
     except (ValueError, KeyError, OSError, AttributeError, tf.errors.OpError) as error:
-        raise InputError(f"TensorFlow cannot load it: {_first_line(error)}", where=str(facts.path)) from error
+        raise InputError(f"TensorFlow cannot load it: {first_line(error)}", where=str(facts.path)) from error
     specs = serve.structured_input_signature[1]
     outputs = sorted(serve.structured_outputs)
     judged = judged_position(outputs, output, facts.path)
@@ -188,7 +188,3 @@ def input_names(model: Any) -> list[str]:
 def output_names(model: Any) -> list[str]:
     """Names of a Keras model's outputs, of either version, in their order."""
     return list(getattr(model, "output_names", None) or [tensor.name for tensor in model.outputs])
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.errors import InputError
+from litemill.errors import InputError, first_line
 from litemill.evidence import GraphReport
 from litemill.flatbuffer import read_graph
 
@@ -69,6 +69,6 @@ def outputs_of(path: Path, x: NDArray[np.float32]) -> NDArray[np.float32]:
             interpreter.invoke()
             outputs.append(interpreter.get_tensor(result)[0])
     except (RuntimeError, ValueError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = first_line(error)
         raise InputError(f"LiteRT cannot run it: {first}", where=str(path)) from None
     return np.stack(outputs)

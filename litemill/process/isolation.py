@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litemill.errors import LitemillError, StepFailed
+from litemill.errors import LitemillError, StepFailed, first_line
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ def _attempt(handler: Callable[[Job], None], job: Job) -> str:
         return str(error)
     except Exception as error:
         log.exception("%s failed", job["name"])
-        first = next(iter(str(error).strip().splitlines()), "")
-        return f"{type(error).__name__}: {first}" if first else type(error).__name__
+        first, kind = first_line(error), type(error).__name__
+        return first if first == kind else f"{kind}: {first}"
     return ""
 
 

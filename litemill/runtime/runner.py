@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import joined, named, sample_shapes
 from litemill.config.kinds import Kernels
-from litemill.errors import InputError
+from litemill.errors import InputError, first_line
 
 MAX_BATCH = 64
 BATCH_ELEMENTS = 1 << 16
@@ -61,7 +61,7 @@ class Runner:
             self._threads = cores // self._workers
             self._opened = [self._open(batch)]
         except (RuntimeError, ValueError, OSError) as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            first = first_line(error)
             raise InputError(f"LiteRT cannot run it: {first}", where=str(path)) from None
         first_opened = self._opened[0]
         self.batch, self.inputs, self.output = first_opened.batch, first_opened.inputs, first_opened.output

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.errors import StepFailed
+from litemill.errors import StepFailed, first_line
 from litemill.flatbuffer.reader import parse_model
 from litemill.slim.rewrite import reduce
 from litemill.slim.sharing import fingerprint
@@ -86,7 +86,7 @@ def _compare(
     try:
         expected = run(before, samples)
     except (RuntimeError, ValueError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = first_line(error)
         return f"the original is not taken: {first[:120]}"
     try:
         found = run(after, samples)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import VARIANT
-from litemill.errors import InputError
+from litemill.errors import InputError, first_line
 from litemill.evidence import Evidence, GraphReport, VariantManifest
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.flatbuffer.graph import read_graph
@@ -47,7 +47,7 @@ def inspect_file(path: Path) -> Inspection:
     try:
         graph.delegation["xnnpack"] = ask_xnnpack(path)
     except (RuntimeError, ValueError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = first_line(error)
         raise InputError(f"LiteRT cannot open it: {first}", where=str(path)) from None
     digest = hashlib.sha256(data).hexdigest()
     variant = _manifest_beside(path, digest)

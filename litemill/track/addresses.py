@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from litemill.errors import InputError
+from litemill.errors import InputError, first_line
 from litemill.track.redact import redact
 from litemill.track.store import SQLITE, TRACKING_URI, store_errors, tracking_uri
 
@@ -82,5 +82,5 @@ def _absent_told(uri: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        message = redact(str(error)).splitlines()[0].rstrip(".")
+        message = first_line(redact(str(error))).rstrip(".")
         raise InputError(f"is not in MLflow at {redact(tracking_uri())}: {message}", where=uri) from None

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from litemill.errors import LitemillError
+from litemill.errors import LitemillError, first_line
 from litemill.track.redact import redact, redact_value
 
 if TYPE_CHECKING:
@@ -85,19 +85,13 @@ def store_errors(doing: str) -> Iterator[MlflowClient]:
             if local
             else f"Check {TRACKING_URI} and that the server runs; without it runs go to ./{DATABASE}"
         )
-        raise LitemillError(
-            f"cannot {doing}: {_first_line(error)}", where=f"MLflow at {redact(uri)}", fix=fix
-        ) from None
+        message = first_line(redact(str(error)) or type(error).__name__).rstrip(".")
+        raise LitemillError(f"cannot {doing}: {message}", where=f"MLflow at {redact(uri)}", fix=fix) from None
 
 
 def _is_from_store(error: Exception) -> bool:
     """Whether an error comes from MLflow, its HTTP client or its database."""
     return type(error).__module__.partition(".")[0] in {"mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3"}
-
-
-def _first_line(error: Exception) -> str:
-    text = redact(str(error)).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")[:500]
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
