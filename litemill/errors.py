@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 
 
 class LitemillError(Exception):
@@ -88,3 +90,9 @@ def first_line(error: BaseException | str) -> str:
         found = "" if isinstance(error, str) else type(error).__name__
     text = f"{layer}{found}"
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return `did you mean …?` with the known name closest to `name`, or the list of what there is."""
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

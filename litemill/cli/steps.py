@@ -62,8 +62,9 @@ def step(
     ] = None,
 ) -> None:
     """Take one train-aware step with the config's training section."""
+    from litemill.config.base import nearest
     from litemill.config.load import load_config
-    from litemill.config.steps import TRAIN_STEPS, nearest, parse_step
+    from litemill.config.steps import TRAIN_STEPS, parse_step
 
     if name not in TRAIN_STEPS:
         raise ConfigError(f"no train-aware step {name!r}; {nearest(name, list(TRAIN_STEPS))}")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.config.steps import LayerOptions, named_by, nearest
+from litemill.config.base import nearest
+from litemill.config.steps import LayerOptions, named_by
 from litemill.errors import StepFailed
 from litemill.models.backend import tf_keras
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -15,6 +13,8 @@ from pydantic import (
     model_validator,
 )
 
+from litemill.config.base import Section as Section
+from litemill.config.base import first_mistake, nearest
 from litemill.config.kinds import (
     BUILT_IN,
     INPUT_NAME,
@@ -26,13 +26,6 @@ from litemill.config.kinds import (
     Task,
     TFRecordOptions,
 )
-from litemill.config.steps import first_mistake, nearest
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Preprocessing(Section):

@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
+
+from litemill.config.base import Section
 
 REFERENCE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 """A function by name: package.module:function."""
 
 
-class KindOptions(BaseModel):
+class KindOptions(Section):
     """Options of a kind of source: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NoOptions(KindOptions):

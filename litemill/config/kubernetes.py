@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from litemill.config.steps import nearest
+from litemill.config.base import Section, nearest
 
 TRAINING = ("doctor", "import-model", "prune", "cluster", "quantize-aware-train", "finetune")
 """Components that train or load Keras models: they get the larger defaults."""
@@ -26,12 +26,6 @@ COMPONENTS = (
     "finish-run",
 )
 QUANTITY = re.compile(r"^\d+(\.\d+)?(m|[KMGT]i?)?$")
-
-
-class Section(BaseModel):
-    """A part of the section: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Images(Section):

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from litemill.config.base import nearest
 from litemill.config.run import RunSpec
-from litemill.config.steps import nearest
 from litemill.errors import ConfigError
 
 

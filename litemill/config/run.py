@@ -15,13 +15,14 @@ from pydantic import (
     model_validator,
 )
 
+from litemill.config.base import nearest
 from litemill.config.data import DataSpec as DataSpec
 from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
 from litemill.config.kinds import Kernels
 from litemill.config.kubernetes import ClusterSpec
-from litemill.config.steps import Step, check_order, nearest, parse_step
+from litemill.config.steps import Step, check_order, parse_step
 from litemill.config.targets import TargetSpec, check_named, parse_target
 
 NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")

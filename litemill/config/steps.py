@@ -6,18 +6,17 @@ a step up here: the run config, the plan, the components and the documentation.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from litemill.config.base import Section, first_mistake, nearest
 
 
-class Options(BaseModel):
+class Options(Section):
     """Options of a step: unknown keys are refused, defaults are what most users want."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Float32Options(Options):
@@ -162,10 +161,8 @@ TRAIN_STEPS: dict[str, type[TrainOptions]] = {
 STEPS: dict[str, type[Options]] = TRAIN_STEPS | SCHEMES
 
 
-class Step(BaseModel):
+class Step(Section):
     """One step of a recipe: its name and its validated options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -186,22 +183,6 @@ class Step(BaseModel):
     def parsed(self) -> Options:
         """The options as their typed model, defaults filled in."""
         return STEPS[self.name].model_validate(self.options)
-
-
-def first_mistake(error: ValidationError, options: type[BaseModel]) -> str:
-    """Say the first thing wrong with a set of options, with the nearest valid spelling for an unknown one."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = list(options.model_fields)
-        return f"unknown option {key!r}; {nearest(key, known) if known else 'it takes none'}"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return ` (did you mean …?)` for the known name closest to `name`, or the list of what there is."""
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 def named_by(patterns: Sequence[str], name: str, kind: str) -> bool:

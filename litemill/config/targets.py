@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -19,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from litemill.config.steps import first_mistake, nearest
+from litemill.config.base import Section, first_mistake, nearest
 
 TIMED = frozenset({"seconds", "threads", "accelerator", "timeout"})
 REACHED = TIMED | {"runner", "python", "benchmark_model", "emulated"}
@@ -94,10 +92,8 @@ ACCELERATORS = {
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-class TargetSpec(BaseModel):
+class TargetSpec(Section):
     """A place to run variants. A plain string in a config is a device with nothing but defaults."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="what budget, objective and reports call it")
     device: str = Field(description="a kind of target such as host or tflm")

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL, TFLITE, X
+from litemill.config.base import nearest
 from litemill.config.run import BASELINE
-from litemill.config.steps import CALIBRATED, Step, nearest
+from litemill.config.steps import CALIBRATED, Step
 from litemill.convert import stretch
 from litemill.convert.bundle import TIME_LIMIT, convert_bundle
 from litemill.convert.calibration import compare_inputs, training_samples

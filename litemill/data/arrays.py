@@ -11,8 +11,8 @@ from typing import IO
 
 from litemill.artifacts.inputs import joined, row_dtype
 from litemill.artifacts.storage import fetch
+from litemill.config.base import nearest
 from litemill.config.run import DataSpec
-from litemill.config.steps import nearest
 from litemill.data.labels import targets_for, unknown
 from litemill.data.npy import NpyStream
 from litemill.data.source import Samples, Source, SourceSplit, reading_through, rows_per_block

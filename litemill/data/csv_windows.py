@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.storage import fetch
+from litemill.config.base import nearest
 from litemill.config.kinds import CsvOptions
 from litemill.config.run import DataSpec
-from litemill.config.steps import nearest
 from litemill.data.labels import targets_for
 from litemill.data.source import BLOCK_BYTES, Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from litemill.config.steps import nearest
+from litemill.config.base import nearest
 from litemill.errors import InputError
 from litemill.models.locate import model_inside
 from litemill.models.saved_model import GRAPH, input_shapes, keras_config

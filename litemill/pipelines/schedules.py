@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from litemill.config.base import nearest
 from litemill.config.run import RunSpec
-from litemill.config.steps import nearest
 from litemill.errors import ConfigError, LitemillError
 from litemill.pipelines.client import api_errors
 from litemill.pipelines.submit import experiment_of, upload

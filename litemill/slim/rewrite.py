@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from litemill.config.steps import nearest
+from litemill.config.base import nearest
 from litemill.errors import ConfigError, StepFailed
 from litemill.flatbuffer.reader import EXTERNAL, ints, parse_model, text
 from litemill.slim.sharing import fingerprint, pack_shared
