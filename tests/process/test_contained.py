@@ -1,0 +1,150 @@
+"""Reading foreign files in a child: what crashes, hangs or eats memory there is one error, and the next call works."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litemill.errors import InputError, LitemillError, StepFailed
+from litemill.process.contained import MIB, Limits, contained
+
+HERE = "tests.process.test_contained"
+SHORT = Limits(cpu_seconds=0.5, seconds=2, memory=256 * MIB)
+
+
+def echo(*values: Any) -> Any:
+    return list(values)
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def misbehave(how: str) -> Any:
+    """What a parser may do with a hostile file."""
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "abort":
+            os.abort()
+        case "exit":
+            os._exit(3)
+        case "loop":
+            while True:
+                pass
+        case "wait":
+            time.sleep(60)
+        case "memory":
+            return len(bytearray(1 << 33))
+        case "native memory":
+            return len(np.ones(1 << 30))
+        case "deep":
+            return deep(3000)
+        case "noise":
+            os.write(1, b"noise on stdout" * 1000)
+            return "heard"
+        case "refuse":
+            raise StepFailed("it cannot work", where="here", fix="Do otherwise")
+        case "surprise":
+            raise KeyError("first line\nsecond")
+    return None
+
+
+def deep(levels: int) -> Any:
+    found: Any = 1
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+def answer(how: str) -> str:
+    with pytest.raises(InputError) as error:
+        contained(f"{HERE}:misbehave", how, where="bad.bin", limits=SHORT)
+    assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_values_come_back_as_they_went() -> None:
+    values = [None, True, 1.5, "ü\n\ud800", {"a": [1, {"b": b"\x00\xff"}], "__blob__": 0, "__kind__": "bytes"}]
+    assert contained(f"{HERE}:echo", *values, where="x") == values
+    records = np.array([(1, 2.5)], [("a", "<i4"), ("b", "<f8", (1,))])
+    for sent in (np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::2], records, np.zeros((0, 3)), np.float32(2)):
+        (found,) = contained(f"{HERE}:echo", sent, where="x")
+        np.testing.assert_array_equal(found, sent)
+        assert found.dtype == sent.dtype and found.shape == sent.shape
+    assert contained(f"{HERE}:echo", Path("a/b"), where="x") == ["a/b"]
+    with pytest.raises(TypeError, match="Python objects"):
+        contained(f"{HERE}:echo", np.array([object()]), where="x")
+
+
+def test_one_process_does_all_calls_and_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = contained(f"{HERE}:pid", where="x")
+    assert first == contained(f"{HERE}:pid", where="x") != os.getpid()
+    answer("segfault")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    assert contained(f"{HERE}:pid", where="x") != first
+    assert "hunter2" not in contained(f"{HERE}:environment", where="x").values()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("segfault", "bad.bin: crashes the process that reads it (SIGSEGV)"),
+        ("abort", "bad.bin: crashes the process that reads it (SIGABRT)"),
+        ("loop", "bad.bin: reading it takes more than 0.5 s and was stopped"),
+        ("wait", "bad.bin: reading it takes more than 2 s and was stopped"),
+        ("memory", "bad.bin: reading it takes more than 256 MiB of memory and was stopped"),
+        ("native memory", "bad.bin: reading it takes more than 256 MiB of memory and was stopped"),
+        ("deep", "bad.bin: is nested too deep to be read"),
+        ("surprise", "bad.bin: cannot be read (KeyError: 'first line\\nsecond')"),
+    ],
+)
+def test_what_a_file_does_to_its_reader_is_one_error_and_the_next_call_works(how: str, message: str) -> None:
+    assert answer(how).startswith(message)
+    assert contained(f"{HERE}:misbehave", "noise", where="x") == "heard"
+
+
+def test_errors_of_ours_arrive_as_they_were_raised() -> None:
+    with pytest.raises(StepFailed) as error:
+        contained(f"{HERE}:misbehave", "refuse", where="x")
+    assert (error.value.what, error.value.where, error.value.fix) == ("it cannot work", "here", "Do otherwise")
+    with pytest.raises(LitemillError, match="ended with exit code 3"):
+        contained(f"{HERE}:misbehave", "exit", where="x")
+    with pytest.raises(LitemillError, match=r"cannot load no\.such:function"):
+        contained("no.such:function", where="x")
+
+
+def test_limits_grow_with_the_file() -> None:
+    small, large = Limits.for_size(25_000), Limits.for_size(500 * MIB)
+    assert small.cpu_seconds < 10, "a small hostile file is refused within ten seconds"
+    assert large.cpu_seconds > 600 and large.memory > 5000 * MIB
+
+
+def test_the_child_ends_with_its_parent() -> None:
+    code = f"from litemill.process.contained import contained; print(contained('{HERE}:pid', where='x'), flush=True); "
+    child = subprocess.Popen([sys.executable, "-c", code + "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    reader = int(child.stdout.readline())
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and Path(f"/proc/{reader}").exists():
+        if "Z" in Path(f"/proc/{reader}/stat").read_text().rpartition(")")[2].split()[:1]:
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{reader}").exists()
