@@ -2,11 +2,14 @@
 
 The parent calls `run_isolated`; the worker is a module whose main calls `serve` with a handler. Jobs travel as
 JSON, results as what the handler writes; a journal in the work folder tells which job the worker was on when it
-died. The worker sets an alarm before each job, and the kernel ends it even inside native code.
+died. The worker sets an alarm before each job, and the kernel ends it even inside native code. It also ends with its
+parent: a task that is killed leaves no worker behind.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
 import json
 import logging
@@ -16,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,26 +30,58 @@ log = logging.getLogger(__name__)
 Job = dict[str, Any]
 """A job: plain data with a unique `name`."""
 
+DIED = "died"
+"""Cause of a job whose worker died: a native crash, a lack of memory, a kill."""
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+"""Signals by which native code ends a process that it has broken."""
+
 
 class Outcome(NamedTuple):
-    """How a job ended: the reason it failed, or nothing, and the seconds it took."""
+    """How a job ended.
+
+    Attributes:
+        reason: Why it failed, or nothing.
+        seconds: It took.
+        cause: Type of the exception that failed it, such as `InputError`; `died` where its worker did; or nothing.
+        signal: That ended the worker; 0 where none did.
+    """
 
     reason: str
     seconds: float
+    cause: str = ""
+    signal: int = 0
+
+    @property
+    def crashed(self) -> bool:
+        """Whether native code broke the worker."""
+        return self.signal in CRASHES
 
 
 JOBS, JOURNAL = "jobs.json", "journal"
 LAST_LINE = 2
-"""How many lines of a dead worker's stderr go into the reason."""
+"""How many lines of a dead worker's output go into the reason."""
+RELAY_SECONDS = 0.2
+"""Between two looks at what a worker has printed."""
+END_WITH_PARENT = 1
+"""Linux's PR_SET_PDEATHSIG."""
 
 
-def run_isolated(module: str, jobs: Sequence[Job], *, time_limit: float) -> dict[str, Outcome]:
+def run_isolated(
+    module: str,
+    jobs: Sequence[Job],
+    *,
+    time_limit: float | None,
+    environment: Mapping[str, str] | None = None,
+    relay: bool = False,
+) -> dict[str, Outcome]:
     """Run `python -m module` over the jobs, starting it again behind every job it died on.
 
     Args:
         module: A module whose main calls `serve`.
         jobs: Plain data, each with a unique `name`; done in order.
-        time_limit: Seconds that one job may take, the worker's start included for the first.
+        time_limit: Seconds that one job may take, the worker's start included for the first; None for no limit.
+        environment: Variables that the worker gets in addition to this process's.
+        relay: Whether what the worker prints goes on to this process's stderr while it runs.
 
     Returns:
         How each job ended, by name.
@@ -59,7 +94,10 @@ def run_isolated(module: str, jobs: Sequence[Job], *, time_limit: float) -> dict
     while waiting:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="litemill-") as folder:
-            code, words = _run_worker(module, waiting, time_limit, Path(folder))
+            order = {"jobs": waiting, "time_limit": time_limit, "parent": os.getpid()}
+            (Path(folder) / JOBS).write_text(json.dumps(order))
+            (Path(folder) / JOURNAL).touch()
+            code, words = _run_worker(module, Path(folder), environment or {}, relay)
             done = _read_journal(Path(folder) / JOURNAL)
         ended |= done
         waiting = [job for job in waiting if job["name"] not in done]
@@ -68,7 +106,7 @@ def run_isolated(module: str, jobs: Sequence[Job], *, time_limit: float) -> dict
         if waiting:
             name = waiting.pop(0)["name"]
             spent = time.monotonic() - started - sum(outcome.seconds for outcome in done.values())
-            ended[name] = Outcome(_death(code, words, time_limit), spent)
+            ended[name] = Outcome(_death(code, words, time_limit), spent, DIED, max(0, -code))
             log.warning("%s: %s: %s", module, name, ended[name].reason)
     return ended
 
@@ -77,68 +115,89 @@ def serve(handler: Callable[[Job], None]) -> None:
     """Do the jobs named on the command line, one after the other; the worker's side of `run_isolated`.
 
     A `LitemillError` from the handler fails its job with that message; any other exception is a bug or a
-    refusal of a library, and fails it with the exception's type and first line.
+    refusal of a library, and fails it with the exception's type and the line that says most.
     """
     faulthandler.enable(all_threads=False)
     folder = Path(sys.argv[1])
     order = json.loads((folder / JOBS).read_text())
+    _end_with(order["parent"])
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         for job in order["jobs"]:
             started = time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, order["time_limit"])
-            reason = _attempt(handler, job)
+            signal.setitimer(signal.ITIMER_REAL, order["time_limit"] or 0)
+            reason, cause = _attempt(handler, job)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            line = {"name": job["name"], "reason": reason, "seconds": time.monotonic() - started}
+            seconds = time.monotonic() - started
+            line = {"name": job["name"], "reason": reason, "seconds": seconds, "cause": cause}
             journal.write(json.dumps(line) + "\n")
             journal.flush()
 
 
-def _attempt(handler: Callable[[Job], None], job: Job) -> str:
-    """Do one job; return the reason it failed, or nothing."""
+def _end_with(parent: int) -> None:
+    """Let the kernel end this process when its parent ends, however that comes about. Linux only."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(END_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _attempt(handler: Callable[[Job], None], job: Job) -> tuple[str, str]:
+    """Do one job; return the reason it failed and the type of what it raised, or nothing."""
     try:
         handler(job)
     except LitemillError as error:
         if not isinstance(error, StepFailed):
             log.warning("%s: %s", job["name"], error)
-        return str(error)
+        return str(error), type(error).__name__
     except Exception as error:
         log.exception("%s failed", job["name"])
         first, kind = first_line(error), type(error).__name__
-        return first if first == kind else f"{kind}: {first}"
-    return ""
+        return (first if first == kind else f"{kind}: {first}"), kind
+    return "", ""
 
 
-def _run_worker(module: str, jobs: Sequence[Job], time_limit: float, folder: Path) -> tuple[int, list[str]]:
-    """Run the worker once over the jobs; its exit code and the lines it wrote to stderr."""
-    (folder / JOBS).write_text(json.dumps({"jobs": list(jobs), "time_limit": time_limit}))
-    (folder / JOURNAL).touch()
-    words = folder / "stderr"
-    with words.open("wb") as stderr:
-        code = subprocess.run(
+def _run_worker(module: str, folder: Path, environment: Mapping[str, str], relay: bool) -> tuple[int, list[str]]:
+    """Run the worker once over the jobs in a folder; its exit code and the lines it printed."""
+    printed = folder / "printed"
+    with printed.open("wb") as output, printed.open(encoding="utf-8", errors="replace") as lines:
+        process = subprocess.Popen(
             [sys.executable, "-m", module, str(folder)],
             stdin=subprocess.DEVNULL,
-            stdout=stderr,
-            stderr=stderr,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            check=False,
-        ).returncode
-    lines = words.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in lines:
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+        )
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(RELAY_SECONDS if relay else None)
+                if relay:
+                    sys.stderr.write(lines.read())
+                    sys.stderr.flush()
+        finally:
+            process.kill()
+            process.wait()
+        sys.stderr.write(lines.read() if relay else "")
+    words = [line.strip() for line in printed.read_text(encoding="utf-8", errors="replace").splitlines()]
+    for line in words:
         log.debug("%s: %s", module, line)
-    return code, [line.strip() for line in lines if line.strip()]
+    return process.returncode, [line for line in words if line]
 
 
 def _read_journal(path: Path) -> dict[str, Outcome]:
     """How every job ended that the worker finished, by name."""
     outcomes = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}"))
-    return {line["name"]: Outcome(line["reason"], line["seconds"]) for line in outcomes}
+    return {line["name"]: Outcome(line["reason"], line["seconds"], line["cause"]) for line in outcomes}
 
 
-def _death(code: int, words: list[str], time_limit: float) -> str:
+def _death(code: int, words: list[str], time_limit: float | None) -> str:
     """Say how the worker died and its last words, without the Python traceback of a native crash."""
     if code == -signal.SIGALRM:
         return f"took more than {time_limit:g} s and was ended"
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if code == -signal.SIGKILL:
+        how += " (as the kernel does where memory runs out)"
     stop = next((at for at, line in enumerate(words) if line.startswith("Fatal Python error")), len(words))
     output = [*words[:stop][-LAST_LINE:], *words[stop : stop + 1]]
     return f"the worker process was {how}; its last words: {' | '.join(output) or 'none'}"
