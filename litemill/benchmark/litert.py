@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.benchmark.parity import compare_outputs
+from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.benchmark.python_runner import (
     PROBE_SECONDS,
     Entry,
@@ -114,7 +114,7 @@ class LiteRtTarget:
         own_kernels = accelerator in ("cpu", "cpu-reference")
         tolerance = subject.tolerance if own_kernels else max(subject.tolerance, ACCELERATOR_TOLERANCE)
         named = {"cpu": "LiteRT with XNNPACK", "cpu-reference": "LiteRT reference kernels"}[kernels]
-        return compare_outputs(outputs, expected, reference=named, tolerance=tolerance)
+        return compare_outputs(outputs, expected, reference=named, tolerance=tolerance, step=subject.output.scale)
 
     def _measurement(self, subject: Subject, found: Found, baseline: Samples | None, entry: Entry) -> Measurement:
         probe, own = found.probes[subject.sha256], found.times[subject.sha256]
@@ -129,7 +129,7 @@ class LiteRtTarget:
             recipe="",
             target="",
             status="ok" if parity.ok else "failed",
-            reason="" if parity.ok else f"outputs differ by {parity.max_error:.2g} of their spread",
+            reason=wrong_answer(parity),
             kind="emulated" if self.spec.emulates or SOFTWARE in probe["adapter"] else "measured",
             sha256=subject.sha256,
             requested_accelerator=self.options.accelerator,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from litemill.artifacts.files import sha256_of
 from litemill.benchmark import benchmark_model as tool
 from litemill.benchmark.benchmark_model import Timings
-from litemill.benchmark.parity import compare_outputs
+from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.benchmark.python_runner import lay_out, reference_outputs
 from litemill.benchmark.remote import Remote, run_locked, shell_facts, shell_state
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
@@ -169,7 +169,8 @@ class NativeTarget:
         loose = self.spec.accelerator != "cpu"
         tolerance = max(subject.tolerance, ACCELERATOR_TOLERANCE) if loose else subject.tolerance
         real = subject.real(np.concatenate(outputs))
-        return compare_outputs(real, expected, reference="LiteRT with XNNPACK", tolerance=tolerance)
+        step = subject.output.scale
+        return compare_outputs(real, expected, reference="LiteRT with XNNPACK", tolerance=tolerance, step=step)
 
     def _failed(self, reason: str) -> Measurement:
         return failed(reason, requested_accelerator=self.spec.accelerator)
@@ -186,7 +187,7 @@ class NativeTarget:
             recipe="",
             target="",
             status="ok" if parity.ok else "failed",
-            reason="" if parity.ok else f"outputs differ by {parity.max_error:.2g} of their spread",
+            reason=wrong_answer(parity),
             kind="emulated" if self.spec.emulates else "measured",
             sha256=subject.sha256,
             requested_accelerator=self.spec.accelerator,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.benchmark.launch import run_program
-from litemill.benchmark.parity import compare_outputs
+from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
 from litemill.benchmark.session import Subject, failed
 from litemill.config.targets import TargetSpec
@@ -22,7 +22,7 @@ from litemill.evidence import Measurement
 
 SECONDS = 300.0
 TOLERANCE = 0.01
-"""Of the outputs' spread. TFLM equals LiteRT's reference kernels bit for bit in general: leave room for one step."""
+"""Of the outputs' spread. TFLM equals LiteRT's reference kernels bit for bit in general."""
 
 
 class TflmTarget:
@@ -60,12 +60,14 @@ def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, 
         raise StepFailed(f"TFLM refuses it: {result['refused']}")
     outputs = subject.real(np.load(out / "outputs.npy", allow_pickle=False))
     expected = reference_outputs(subject, entry, "cpu-reference", folder)
-    parity = compare_outputs(outputs, expected, reference="LiteRT reference kernels", tolerance=TOLERANCE)
+    parity = compare_outputs(
+        outputs, expected, reference="LiteRT reference kernels", tolerance=TOLERANCE, step=subject.output.scale
+    )
     return Measurement(
         recipe="",
         target="",
         status="ok" if parity.ok else "failed",
-        reason="" if parity.ok else f"outputs differ by {parity.max_error:.2g} of their spread",
+        reason=wrong_answer(parity),
         sha256=subject.sha256,
         requested_accelerator="cpu",
         actual_accelerator="cpu",

@@ -99,7 +99,7 @@ def results_tables(results: Results) -> list[Table]:
     beside = _table("what the targets make of them", *other)
     for variant in results.variants:
         if variant.status == "ok":
-            cells = [_found(variant.measurements.get(target)) for target in other]
+            cells = [describe(variant.measurements.get(target)) for target in other]
             beside.add_row(_name(variant, results), *(escape(cell) for cell in cells))
     return [table, beside]
 
@@ -130,10 +130,12 @@ def _latency(variant: VariantResult, target: str) -> tuple[str, str]:
     return median, " ".join(_interval(found.ratio_to_float32, ".2f"))
 
 
-def _found(found: TargetResult | None) -> str:
+def describe(found: TargetResult | None) -> str:
     """What a target without a clock of its own says: estimated latency, ops left to the CPU, bytes it stores, arena."""
-    if found is None or found.status != "ok":
-        return "does not run" if found else ""
+    if found is None:
+        return ""
+    if found.status != "ok":
+        return "runs, wrong outputs" if found.answers is False else "does not run"
     message = []
     if "p50" in found.latency_ms:
         message.append(f"{found.latency_ms['p50']:.3f} ms {found.kind}")
@@ -143,6 +145,8 @@ def _found(found: TargetResult | None) -> str:
         message.append(f"{found.realised_bytes:,} stored")
     if found.arena_bytes is not None and "p50" not in found.latency_ms:  # the report tells the others
         message.append(f"{found.arena_bytes:,} arena")
+    if found.output_steps:
+        message.insert(0, f"runs, differs by {found.output_steps} step{'s' * (found.output_steps > 1)}")
     return ", ".join(message) or "runs"
 
 

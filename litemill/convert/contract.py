@@ -13,8 +13,8 @@ from litemill.config.steps import Step
 from litemill.convert.calibration import check_calibration, value_range
 from litemill.errors import StepFailed
 from litemill.evidence import TensorInfo
-from litemill.flatbuffer.graph import floats, tensor_info
-from litemill.flatbuffer.reader import DTYPE_NAMES, ints, read_model, text
+from litemill.flatbuffer.graph import float_tensors, floats, tensor_info
+from litemill.flatbuffer.reader import ints, read_model, text
 
 FLOATS = ("float16", "float32", "float64")
 WIDEST = 4.0
@@ -104,13 +104,7 @@ def _check_scales(model: Any, step: Step, path: Path) -> None:
 
 
 def _check_integer_only(model: Any, step: Step, path: Path) -> None:
-    left = [
-        text(tensor.name)
-        for graph in model.subgraphs
-        for tensor in graph.tensors
-        if DTYPE_NAMES.get(tensor.type) in FLOATS
-    ]
-    if left:
+    if left := float_tensors(model):
         message = (
             f"{step.name}: {len(left)} float tensors left in a model that was to be integer only, first {left[0]!r}"
         )

@@ -36,6 +36,7 @@ class Parity(BaseModel):
     max_error: float = Field(description="largest absolute difference relative to the spread of the reference outputs")
     agreement: float = Field(description="fraction of samples with the same largest output")
     ok: bool
+    steps: int | None = Field(None, description="the same difference in steps of the output's quantization")
 
 
 class Measurement(Evidence):

@@ -157,8 +157,29 @@ def _readers(model: Any, graph: Any) -> dict[int, str]:
 
 
 def is_integer_only(model: Any) -> bool:
-    """Whether no tensor of the model is of a float type."""
-    return not any(DTYPE_NAMES.get(tensor.type) in FLOATS for graph in model.subgraphs for tensor in graph.tensors)
+    """Whether the model computes with no tensor of a float type."""
+    return not float_tensors(model)
+
+
+def float_tensors(model: Any) -> list[str]:
+    """Names of the float tensors that a model computes with, in their order.
+
+    An LSTM lists the ranges between its gates as `intermediates`: tensors without any value, whose type says nothing.
+    """
+    return [
+        text(graph.tensors[index].name)
+        for graph in model.subgraphs
+        for index in sorted(_computed_with(graph))
+        if DTYPE_NAMES.get(graph.tensors[index].type) in FLOATS
+    ]
+
+
+def _computed_with(graph: Any) -> set[int]:
+    """Tensors of a graph that are its inputs or outputs, or those of an op."""
+    used = {*ints(graph.inputs), *ints(graph.outputs)}
+    for op in graph.operators or []:
+        used.update(ints(op.inputs), ints(op.outputs))
+    return used - {-1}
 
 
 def overall_sparsity(found: list[WeightInfo]) -> float:

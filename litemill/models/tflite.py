@@ -66,6 +66,8 @@ def outputs_of(path: Path, x: NDArray[np.float32]) -> NDArray[np.float32]:
         outputs = []
         for sample in x:
             interpreter.set_tensor(source, np.asarray(sample[np.newaxis], np.float32))
+            # What recurrent layers keep of the sample before is not this sample's.
+            interpreter.reset_all_variables()
             interpreter.invoke()
             outputs.append(interpreter.get_tensor(result)[0])
     except (RuntimeError, ValueError) as error:

@@ -32,12 +32,22 @@ class TargetResult(Entry):
     realised_bytes: int | None = None
     delegated_fraction: float | None = None
     accelerator: str = ""
+    output_steps: int | None = Field(
+        None, description="largest difference from the reference kernels' outputs, in steps of their quantization"
+    )
+    answers: bool | None = Field(None, description="whether it computes what the reference does; None: not compared")
 
     @classmethod
     def of(cls, measurement: Measurement) -> TargetResult:
         """The comparable part of a measurement."""
-        shared = {name: getattr(measurement, name) for name in cls.model_fields if name != "accelerator"}
-        return cls(**shared, accelerator=measurement.actual_accelerator)
+        shared = {name: getattr(measurement, name) for name in cls.model_fields if hasattr(measurement, name)}
+        parity = measurement.parity
+        return cls(
+            **shared,
+            accelerator=measurement.actual_accelerator,
+            output_steps=parity.steps if parity else None,
+            answers=parity.ok if parity else None,
+        )
 
 
 class VariantResult(Entry):
