@@ -21,7 +21,6 @@ setup(
     package_data={"litemill": ["py.typed", "report/templates/*"]},
     install_requires=[
         "ai-edge-litert>=2.3",
-        "filelock",
         "alembic",  # with sqlalchemy: MLflow's store in a sqlite file, which mlflow-skinny leaves out
         "google-cloud-storage>=3",
         "google-crc32c",

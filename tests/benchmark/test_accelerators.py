@@ -154,29 +154,6 @@ def test_the_npu_path_of_litert_runs_on_openvino_s_cpu_and_is_called_emulated(
     assert "Some ops are not accelerated" in without.reason
 
 
-def test_a_device_is_held_by_one_task_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from litemill.benchmark import locks
-
-    monkeypatch.setattr(locks, "FOLDER", tmp_path / "locks")
-    with locks.device_lock("ssh://pi@host", wait=0.1), locks.device_lock("ssh://pi@other", wait=0.1):
-        waiting = (
-            "import sys; from pathlib import Path; from litemill.benchmark import locks;"
-            "locks.FOLDER = Path(sys.argv[1]); locks.held('ssh://pi@host', wait=0.2).__enter__()"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", waiting, str(tmp_path / "locks")], capture_output=True, text=True, check=False
-        )
-        assert "ssh://pi@host: another task has held it for 0.2 s. Its lock: " in done.stderr
-    with locks.device_lock("ssh://pi@host", wait=0.1):
-        pass
-    with (
-        locks.device_lock("ssh://pi@host", wait=0.1),
-        pytest.raises(DeviceError),
-        locks.device_lock("ssh://pi@host", wait=0.1),
-    ):
-        pass
-
-
 def test_last_words_are_the_exception_and_not_the_runtime_s_log() -> None:
     answered = (
         "INFO: a\nTraceback (most recent call last):\n  File x\nRuntimeError: ERROR: [a.h:1]\n└ why\nINFO: gone\n"
