@@ -17,6 +17,8 @@ from litemill.errors import InputError
 
 Manifest = TypeVar("Manifest", bound=BaseModel)
 CHUNK = 1 << 20
+SHOWN = 40
+"""How much of a name goes into that of what is written beside it: together they must not exceed 255 bytes."""
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def staged(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("exists already and is not empty", where=str(out), fix="Remove it or name another place")
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name[:SHOWN]}.", dir=out.parent))
     try:
         yield work
         work.chmod(0o755)
@@ -44,7 +46,7 @@ def staged(out: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:SHOWN]}.", dir=path.parent)
     beside = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

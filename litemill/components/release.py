@@ -21,5 +21,5 @@ def release(results: Input[Artifact], uri: str, run_id: str) -> str:
     from litemill.track import tag_run
 
     address = release_winner(Path(results.path), uri)
-    tag_run(run_id, {"litemill.stages.release": address})
+    tag_run(run_id, {"litemill.release": address})
     return address

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import warnings
 from collections import deque
@@ -14,15 +13,14 @@ from typing import TextIO
 
 from kfp import dsl, local
 
-from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import RESULTS
 from litemill.components.images import EDGE, TRAIN
 from litemill.config.run import RunSpec
-from litemill.errors import ConfigError, LitemillError
+from litemill.errors import LitemillError
 from litemill.pipelines.containers import container_runner
 from litemill.pipelines.fingerprint import fingerprint, own_code
 from litemill.pipelines.kubeflow import build_pipeline
 from litemill.pipelines.observe import TaskEvent, observed
+from litemill.pipelines.places import check_places, deliver
 from litemill.pipelines.tasks import TaskSetup
 from litemill.select.results import Results
 
@@ -84,7 +82,7 @@ def run_locally(
         ConfigError: `out` holds something else than results.
         LitemillError: A task failed; names it, its error and the log. Or containers cannot be run here.
     """
-    check_out(out)
+    check_places(out, work)
     with ExitStack() as stack:
         runner, setup = local.SubprocessRunner(use_venv=False), with_code(spec)
         if containers:
@@ -139,27 +137,6 @@ def _run(
         name, words = failed[0]
         raise LitemillError(f"task {name} failed: {words}", fix=f"The whole log: {file.name}")
     return deliver(found["results"], out)
-
-
-def check_out(out: Path) -> None:
-    """Refuse to replace a folder that holds anything but results.
-
-    Raises:
-        ConfigError: It does.
-    """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RESULTS).is_file())):
-        raise ConfigError("is there and holds no results of Litemill", where=str(out), fix="Name another --out folder")
-
-
-def deliver(results: Path, out: Path) -> Results:
-    """Copy a results folder to where the user wants it, whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
-        shutil.copytree(results, Path(beside) / "new")
-        if out.exists():
-            out.rename(Path(beside) / "old")
-        (Path(beside) / "new").rename(out)
-    return read_manifest(out / RESULTS, Results)
 
 
 def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> TaskSetup:

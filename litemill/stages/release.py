@@ -8,6 +8,7 @@ from pathlib import Path
 
 from litemill.artifacts.files import read_manifest, sha256_of
 from litemill.artifacts.layout import REPORT, RESULTS, SUMMARY, TFLITE
+from litemill.artifacts.proof import check_digest
 from litemill.artifacts.storage import fetch, publish
 from litemill.errors import InputError, StepFailed
 from litemill.select.results import Results
@@ -28,6 +29,7 @@ def release_winner(results: Path, uri: str) -> str:
 
     Raises:
         StepFailed: No variant won, so there is nothing to release.
+        DamagedFile: The winner's file is not the one that was judged.
         InputError: Something else is at the address, or access is refused.
     """
     found = read_manifest(results / RESULTS, Results)
@@ -37,6 +39,7 @@ def release_winner(results: Path, uri: str) -> str:
     with tempfile.TemporaryDirectory() as beside:
         folder = Path(beside) / "release"
         shutil.copytree(results / "variants" / winner.recipe, folder)
+        check_digest(folder / TFLITE, winner.sha256)
         for name in (RESULTS, REPORT, SUMMARY):
             shutil.copyfile(results / name, folder / name)
         name = f"{found.name}-{winner.recipe}-{winner.sha256[:12]}"

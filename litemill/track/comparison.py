@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from litemill.artifacts.files import staged, write_manifest
 from litemill.artifacts.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY
+from litemill.artifacts.proof import check_variant
 from litemill.config.run import Budget
 from litemill.errors import InputError
 from litemill.report import read_evidence, write_report
@@ -78,6 +79,7 @@ def _fetch(client: MlflowClient, run_id: str, into: Path) -> str:
         raise InputError(f"two runs hold the recipe {recipe!r}", where=f"MLflow run {run_id}")
     folder.mkdir(parents=True)
     client.download_artifacts(run_id, "", str(folder))
+    check_variant(folder)
     (folder / SAMPLES).unlink(missing_ok=True)  # per-sample outcomes stay with the child run
     return recipe
 

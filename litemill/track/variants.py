@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from litemill import __version__
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
+from litemill.artifacts.proof import check_variant
 from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement, VariantManifest
 from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
@@ -62,6 +63,7 @@ def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measureme
 
     Raises:
         InputError: The bundle holds no variant, or a manifest cannot be read.
+        DamagedFile: A `.tflite` is not the one its manifest speaks of.
         LitemillError: The store cannot be used.
     """
     records = read_records(variants, evaluation, measurements)
@@ -92,7 +94,7 @@ def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Recor
     measured = [read_manifest(file, Measurement) for file in files if file.exists()]
     found = (evaluated / EVALUATION).exists()
     return Record(
-        variant=read_manifest(folder / VARIANT, VariantManifest),
+        variant=check_variant(folder),
         folder=folder,
         evaluation=read_manifest(evaluated / EVALUATION, Evaluation) if found else None,
         evaluation_folder=evaluated if found else None,

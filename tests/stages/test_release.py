@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from litemill.artifacts.files import sha256_of, write_manifest
+from litemill.artifacts.proof import DamagedFile
 from litemill.errors import InputError, StepFailed
 from litemill.select.results import Results, VariantResult
 from litemill.stages.release import release_winner
@@ -49,6 +50,14 @@ def test_something_else_at_the_address_is_an_error_and_stays(results: Path, tmp_
     with pytest.raises(InputError, match="exists already"):
         release_winner(results, str(tmp_path / "released"))
     assert (address / "model.tflite").read_bytes() == b"tampered with"
+
+
+def test_a_file_that_is_not_the_one_that_was_judged_is_never_released(results: Path, tmp_path: Path) -> None:
+    """A damaged file must not reach a device under the name of a good one."""
+    (results / "variants/small/model.tflite").write_bytes(b"TFL3 the winneR")
+    with pytest.raises(DamagedFile, match="its manifest says"):
+        release_winner(results, str(tmp_path / "released"))
+    assert not (tmp_path / "released").exists()
 
 
 def test_without_a_winner_there_is_nothing_to_release(results: Path, tmp_path: Path) -> None:

@@ -131,9 +131,9 @@ def test_a_pipeline_that_failed_before_its_run_was_started_is_no_second_failure(
 def test_a_tag_is_set(store: Path) -> None:
     run_id = start_run("digits", {}, pipeline_run_id="p1")
 
-    tag_run(run_id, {"litemill.stages.release": "gs://b/digits/1"})
+    tag_run(run_id, {"litemill.release": "gs://b/digits/1"})
 
-    assert client().get_run(run_id).data.tags["litemill.stages.release"] == "gs://b/digits/1"
+    assert client().get_run(run_id).data.tags["litemill.release"] == "gs://b/digits/1"
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line_without_its_password(
