@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Sequence
+from itertools import islice
+
+LONGEST_SHOWN = 80
+"""Characters of a user's own text that are repeated in a message."""
+MOST_COMPARED, MOST_LISTED = 1000, 30
+"""Known names that a misspelt one is compared with, and that are listed."""
 
 
 class LitemillError(Exception):
@@ -92,7 +99,29 @@ def first_line(error: BaseException | str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
+class _Shown(reprlib.Repr):
+    """A short `repr`, whatever the size of what is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = LONGEST_SHOWN
+        self.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: its `repr`, cut where it is long or deep."""
+    text = _Shown().repr(value)
+    return text if len(text) <= 2 * LONGEST_SHOWN else f"{text[: 2 * LONGEST_SHOWN]}…"
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return `did you mean …?` with the known name closest to `name`, or the list of what there is."""
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    """Return `did you mean …?` with the known name closest to `name`, or the list of what there is.
+
+    Bounded: a file may have a thousand columns, and a name may be as long as the file.
+    """
+    few = [str(one)[:LONGEST_SHOWN] for one in islice(known, MOST_COMPARED)]
+    close = difflib.get_close_matches(str(name)[:LONGEST_SHOWN], few, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = f" … and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+    return f"known: {', '.join(few[:MOST_LISTED])}{more}"

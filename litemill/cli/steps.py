@@ -130,12 +130,12 @@ def evaluate(
 
 def _options(written: list[str]) -> dict[str, Any]:
     """`KEY=VALUE` pairs as a mapping; values are read as YAML, so numbers and lists are what they look like."""
-    import yaml
+    from litemill.config.plain_yaml import parse_yaml
 
     pairs = {}
     for entry in written:
         key, equals, value = entry.partition("=")
         if not equals:
             raise ConfigError("is no KEY=VALUE", where=f"--set {entry}")
-        pairs[key] = yaml.safe_load(value)
+        pairs[key] = parse_yaml(value, f"--set {key}").value
     return pairs

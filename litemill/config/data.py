@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
+from litemill.config.base import Address, first_mistake, nearest
 from litemill.config.base import Section as Section
-from litemill.config.base import first_mistake, nearest
 from litemill.config.kinds import (
     BUILT_IN,
     INPUT_NAME,
@@ -26,6 +26,10 @@ from litemill.config.kinds import (
     Task,
     TFRecordOptions,
 )
+from litemill.errors import shown
+
+LARGEST_IMAGE = 8192
+"""Pixels of a side that images are brought to."""
 
 
 class Preprocessing(Section):
@@ -35,8 +39,8 @@ class Preprocessing(Section):
     """
 
     color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default the model's")
-    resize: list[PositiveInt] = Field(
-        default_factory=list, description="height and width, bilinear; by default the model's"
+    resize: list[Annotated[int, Field(gt=0, le=LARGEST_IMAGE)]] = Field(
+        default_factory=list, max_length=2, description="height and width, bilinear; by default the model's"
     )
     channel_order: Literal["rgb", "bgr"] = Field("rgb", description="bgr turns the last axis around")
 
@@ -44,6 +48,13 @@ class Preprocessing(Section):
     offset: float = Field(0.0, description="added after scaling")
     mean: list[float] = Field(default_factory=list, description="subtracted, one value or one a channel")
     std: list[PositiveFloat] = Field(default_factory=list, description="divided by, one value or one a channel")
+
+    @field_validator("resize")
+    @classmethod
+    def _both_sides(cls, value: list[int]) -> list[int]:
+        if len(value) == 1:
+            raise ValueError(f"names two sizes, height and width, such as [{value[0]}, {value[0]}]")
+        return value
 
 
 class Limit(Section):
@@ -58,7 +69,7 @@ class DataSpec(Section):
     """Where samples come from and how they become model inputs."""
 
     kind: str = Field(description=f"the kind of source: {', '.join(KINDS)}")
-    uri: str = Field("", description="path or gs:// address; not for built-in sets such as digits")
+    uri: Address = Field("", description="path or gs:// address; not for built-in sets such as digits")
     options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.kinds")
     task: Task = Field("classification", description="what the model does with a sample")
     metric: str = Field("", description="by default the task's own; or package.module:function")
@@ -73,7 +84,7 @@ class DataSpec(Section):
     @classmethod
     def _known_kind(cls, value: str) -> str:
         if value not in KINDS:
-            raise ValueError(f"unknown kind {value!r}; {nearest(value, list(KINDS))}")
+            raise ValueError(f"unknown kind {shown(value)}; {nearest(value, list(KINDS))}")
         return value
 
     @model_validator(mode="after")
@@ -97,7 +108,7 @@ class DataSpec(Section):
         known = METRICS[self.task]
         if self.metric and self.metric not in known and not REFERENCE.match(self.metric):
             close = nearest(self.metric, list(known))
-            raise ValueError(f"unknown metric {self.metric!r} for task {self.task}; {close}")
+            raise ValueError(f"unknown metric {shown(self.metric)} for task {self.task}; {close}")
         return self
 
     @model_validator(mode="after")
@@ -106,7 +117,7 @@ class DataSpec(Section):
             return self
         for name in self.inputs:
             if not INPUT_NAME.match(name):
-                raise ValueError(f"data.inputs: {name!r} is no name of an input")
+                raise ValueError(f"data.inputs: {shown(name)} is no name of an input")
         if len(self.inputs) == 1:
             raise ValueError("data.inputs is for several inputs: give the only one's values in data.preprocessing")
         if self.kind not in SEVERAL_INPUTS:

@@ -10,12 +10,12 @@ from pydantic import Field, PositiveInt, model_validator
 
 from litemill.config.base import Section
 
-REFERENCE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 """A function by name: package.module:function."""
 
 
 class KindOptions(Section):
-    """Options of a kind of source: unknown keys are refused."""
+    """Options of a kind of source."""
 
 
 class NoOptions(KindOptions):
@@ -94,7 +94,7 @@ BUILT_IN = frozenset({"digits", "fashion_mnist", "python"})
 SEVERAL_INPUTS = ("npz", "numpy", "python", "tfrecord")
 """Kinds that can hold the samples of several inputs."""
 
-INPUT_NAME = re.compile(r"^[A-Za-z_][\w.-]*$")
+INPUT_NAME = re.compile(r"[A-Za-z_][\w.-]*\Z")
 """Name of a model's input, as its signature has it."""
 
 Task = Literal["classification", "binary", "regression", "reconstruction"]
@@ -109,6 +109,10 @@ METRICS: dict[str, dict[str, bool]] = {
     "reconstruction": {"mse": False, "auc": True},
 }
 """Whether higher is better, by task and metric; the first of a task is its default."""
+
+
+FRACTIONS = frozenset({"top1", "top5", "auc", "accuracy"})
+"""Metrics between 0 and 1: a drop above 1 was meant as per cent."""
 
 
 def default_metric(task: str) -> str:

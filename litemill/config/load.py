@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import types
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from litemill.config.base import nearest
+from litemill.config.base import mistake, nearest
+from litemill.config.plain_yaml import read_yaml, shown_path
 from litemill.config.run import RunSpec
-from litemill.errors import ConfigError
+from litemill.errors import ConfigError, shown
+
+KEY = re.compile(r"[a-z_]+(\.[A-Za-z0-9_-]+)+")
+MOST_MISTAKES = 20
+"""Mistakes that are listed; a file that is no run config at all has thousands."""
 
 
 def load_config(path: Path) -> RunSpec:
@@ -20,60 +26,70 @@ def load_config(path: Path) -> RunSpec:
         path: A YAML file.
 
     Raises:
-        ConfigError: The file is missing, is no YAML mapping, or breaks the schema; one line for each mistake.
+        ConfigError: The file is missing, is not a YAML mapping, or breaks the schema; one line for each mistake.
     """
+    written = read_yaml(path)
+    where = shown_path(path)
+    if not isinstance(written.value, dict):
+        raise ConfigError("a run config is a mapping with name, model, data, recipes …", where=where)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the config ({error.strerror})", where=str(path)) from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        written = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from None
-    if not isinstance(written, dict):
-        raise ConfigError("a run config is a mapping with name, model, data, recipes …", where=str(path))
-    try:
-        return RunSpec.model_validate(written)
+        return RunSpec.model_validate(written.value)
     except ValidationError as error:
-        message = [f"{path}:{_line(root, item['loc'])}: {_tell(item)}" for item in error.errors()]
+        found = error.errors(include_url=False, include_context=False)
+        message = [f"{where}:{written.line(_place(item))}: {_message(item)}" for item in found[:MOST_MISTAKES]]
+        if len(found) > MOST_MISTAKES:
+            message.append(f"{where}: … and {len(found) - MOST_MISTAKES} more mistakes")
         raise ConfigError("\n".join(message)) from None
 
 
-def _tell(item: Any) -> str:
+def _place(item: Any) -> tuple[int | str, ...]:
+    """Where in the config a mistake is; one of the whole config begins with its key."""
+    key = KEY.match(mistake(item)) if not item["loc"] else None
+    return tuple(key[0].split(".")) if key else tuple(item["loc"])
+
+
+def _message(item: Any) -> str:
     """One pydantic error as a sentence that names the key and, for an unknown one, the nearest that exists."""
-    key = ".".join(str(part) for part in item["loc"])
+    key = ".".join(_short(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; {nearest(str(item['loc'][-1]), _keys_at(item['loc'][:-1]))}"
+        known = _keys_at(item["loc"][:-1])
+        return f"unknown key {key!r}; {nearest(str(item['loc'][-1]), known) if known else 'it takes none'}"
     if item["type"] == "missing":
         return f"missing key {key!r}"
-    message = item["msg"].removeprefix("Value error, ")
+    message = mistake(item)
     return f"{key}: {message}" if key else message
+
+
+def _short(part: int | str) -> str:
+    text = str(part)
+    return text if text.isprintable() and len(text) < 100 else shown(text)
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the schema has at a place."""
-    model: type[BaseModel] = RunSpec
+    place: Any = RunSpec
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
-    return list(model.model_fields)
+        place = _inside(place, part)
+    models = [one for one in _alternatives(place) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return list(models[0].model_fields) if models else []
 
 
-def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
-    """The 1-based line of a place in the YAML tree: of its key where there is one, else of the nearest parent."""
-    line = node.start_mark.line if node else 0
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
+def _inside(annotation: Any, part: int | str) -> Any:
+    """The type of what a value of that type holds under a key or at a position."""
+    for one in _alternatives(annotation):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            field = one.model_fields.get(str(part))
+            return field.annotation if field else None
+        inner = get_args(one)
+        if get_origin(one) in (dict, list, tuple) and inner:
+            return inner[1] if get_origin(one) is dict else inner[0]
+    return None
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that an annotation allows."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [one for part in get_args(annotation) for one in _alternatives(part)]
+    return [annotation]

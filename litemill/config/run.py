@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -15,17 +14,18 @@ from pydantic import (
     model_validator,
 )
 
-from litemill.config.base import nearest
+from litemill.config.base import Address, nearest
 from litemill.config.data import DataSpec as DataSpec
 from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
-from litemill.config.kinds import Kernels
+from litemill.config.kinds import FRACTIONS, Kernels, default_metric
 from litemill.config.kubernetes import ClusterSpec
+from litemill.config.names import distinct, plain_name
 from litemill.config.steps import Step, check_order, parse_step
 from litemill.config.targets import TargetSpec, check_named, parse_target
+from litemill.errors import shown
 
-NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 BASELINE = "baseline"
 """The float32 conversion of the source model, which every variant is compared with."""
 
@@ -33,7 +33,9 @@ BASELINE = "baseline"
 class ModelSpec(Section):
     """The trained float model to start from."""
 
-    uri: str = Field(description="path, gs://, models:/ or runs:/ address of a .keras, .h5, .tflite file or SavedModel")
+    uri: Address = Field(
+        min_length=1, description="path, gs://, models:/ or runs:/ address of a .keras, .h5, .tflite file or SavedModel"
+    )
     allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
 
 
@@ -41,13 +43,13 @@ class Distillation(Section):
     """Learning from the source model's outputs as well as from the labels (Hinton et al., 2015)."""
 
     weight: float = Field(0.0, ge=0.0, le=1.0, description="share of the teacher's term in the loss; 0 is off")
-    temperature: PositiveFloat = Field(4.0, description="softens both outputs before they are compared")
+    temperature: float = Field(4.0, gt=0, le=1000, description="softens both outputs before they are compared")
 
 
 class Augmentation(Section):
     """Light augmentation of image batches, drawn anew for each epoch."""
 
-    shift: int = Field(0, ge=0, description="shift by up to this many pixels each way, edges repeated")
+    shift: int = Field(0, ge=0, le=1024, description="shift by up to this many pixels each way, edges repeated")
     flip: bool = Field(False, description="mirror left to right with a chance of one half")
 
     @property
@@ -59,16 +61,19 @@ class Augmentation(Section):
 class Training(Section):
     """Fine-tuning of the train-aware steps. The first four are all that most users set."""
 
-    epochs: PositiveInt = 3
-    batch_size: PositiveInt = 128
-    learning_rate: PositiveFloat = 1e-4
+    epochs: int = Field(3, gt=0, le=100_000)
+    batch_size: int = Field(128, gt=0, le=1_000_000)
+    learning_rate: float = Field(1e-4, gt=0, le=100)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seeds every draw of the run: splits, calibration, training")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd is with a momentum of 0.9")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate, after the warm-up")
     warmup: float = Field(0.1, ge=0.0, le=0.5, description="fraction of the steps in which the rate rises from zero")
     validation: float = Field(0.1, ge=0.0, le=0.5, description="fraction of train held out, never of test")
     early_stop: int = Field(
-        0, ge=0, description="stop after so many epochs without a lower validation loss and take the best; 0: never"
+        0,
+        ge=0,
+        le=100_000,
+        description="stop after so many epochs without a lower validation loss and take the best; 0: never",
     )
     distillation: Distillation = Distillation()
     augmentation: Augmentation = Augmentation()
@@ -89,15 +94,17 @@ NO_LIMIT = -1
 class Budget(Section):
     """The limits a variant must keep to be shipped. What is not given is not limited."""
 
-    max_accuracy_drop: float | None = Field(None, description="against the source model, in the metric's own unit")
+    max_accuracy_drop: float | None = Field(
+        None, ge=0, description="against the source model, in the metric's own unit"
+    )
     max_size_bytes: PositiveInt | None = Field(None, description="of the .tflite file")
     max_latency_ms: dict[str, PositiveFloat] = Field(default_factory=dict, description="median by target")
     max_arena_bytes: dict[str, PositiveInt] = Field(default_factory=dict, description="working memory by target")
 
     def replaced(self, max_accuracy_drop: float, max_size_bytes: int) -> Budget:
-        """This budget with other limits; a negative one (`NO_LIMIT`) means none."""
+        """This budget with other limits, as they travel through Kubeflow; a negative one (`NO_LIMIT`) means none."""
         limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
-        given = {name: value if value >= 0 else None for name, value in limits.items()}
+        given = {name: None if value < 0 else value for name, value in limits.items()}
         return Budget.model_validate({**self.model_dump(), **given})
 
 
@@ -123,14 +130,22 @@ class EvaluationOptions(Section):
 class Tracking(Section):
     """What goes to MLflow, beside the runs themselves."""
 
-    registered_model: str = Field("", description="name in the model registry for the winner")
+    registered_model: str = Field("", description="reserved: the winner's name in MLflow's model registry")
+
+    @field_validator("registered_model")
+    @classmethod
+    def _nothing_registers_yet(cls, value: str) -> str:
+        if value:
+            raise ValueError("no version of Litemill registers the winner yet; leave it out")
+        return value
 
 
 class Release(Section):
     """Where the winner is published."""
 
-    uri: str = Field(
-        description="folder or gs:// prefix; each release gets its own sub-folder and is never overwritten"
+    uri: Address = Field(
+        min_length=1,
+        description="folder or gs:// prefix; each release gets its own sub-folder and is never overwritten",
     )
 
 
@@ -167,9 +182,7 @@ class RunSpec(Section):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, value: str) -> str:
-        if not NAME.match(value):
-            raise ValueError("a name has letters, digits, '.', '_' and '-' only")
-        return value
+        return plain_name(value)
 
     @field_validator("targets")
     @classmethod
@@ -178,16 +191,17 @@ class RunSpec(Section):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"target {twice!r} is listed twice")
+        distinct(names, "targets")
         return value
 
     @field_validator("recipes")
     @classmethod
     def _plain_recipe_names(cls, value: dict[str, list[Step]]) -> dict[str, list[Step]]:
         for name in value:
-            if not NAME.match(name):
-                raise ValueError(f"recipe name {name!r}: letters, digits, '.', '_' and '-' only")
-            if name == BASELINE:
-                raise ValueError(f"{BASELINE!r} is the name of the float32 conversion every recipe is compared with")
+            plain_name(name, "recipe name")
+        distinct([BASELINE, *(name for name in value if name != BASELINE)], "recipes")
+        if BASELINE in value:
+            raise ValueError(f"{BASELINE!r} is the name of the float32 conversion every recipe is compared with")
         return value
 
     @field_validator("objective")
@@ -195,8 +209,16 @@ class RunSpec(Section):
     def _known_objective(cls, value: str) -> str:
         kind, mark, target = value.partition(":")
         if f"{kind}:<target>" not in OBJECTIVES or (mark and not target) or (kind == "latency" and not mark):
-            raise ValueError(f"unknown objective {value!r}; {nearest(value, OBJECTIVES)}")
+            raise ValueError(f"unknown objective {shown(value)}; {nearest(value, OBJECTIVES)}")
         return value
+
+    @model_validator(mode="after")
+    def _drop_is_a_fraction(self) -> RunSpec:
+        metric, drop = self.data.metric or default_metric(self.data.task), self.budget.max_accuracy_drop
+        if drop is not None and drop > 1 and metric in FRACTIONS:
+            hint = f"for {drop:g} percentage points write {drop / 100:g}" if drop <= 100 else "0.01 is one point"
+            raise ValueError(f"budget.max_accuracy_drop is {drop:g}, but {metric} is a fraction of 1; {hint}")
+        return self
 
     @model_validator(mode="after")
     def _known_targets(self) -> RunSpec:

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from litemill.config.base import Section, first_mistake, nearest
+from litemill.errors import shown
 
 
 class Options(Section):
-    """Options of a step: unknown keys are refused, defaults are what most users want."""
+    """Options of a step; defaults are what most users want."""
 
 
 class Float32Options(Options):
@@ -204,11 +205,11 @@ def parse_step(written: Step | str | dict[str, Any]) -> Step:
         name, options = next(iter(written.items()))
         options = {} if options is None else options
     else:
-        raise ValueError(f"a step is a name or one name with its options, not {written!r}")
+        raise ValueError(f"a step is a name or one name with its options, not {shown(written)}")
     if name not in STEPS:
-        raise ValueError(f"unknown step {name!r}; {nearest(name, list(STEPS))}")
+        raise ValueError(f"unknown step {shown(name)}; {nearest(name, list(STEPS))}")
     if not isinstance(options, dict):
-        raise ValueError(f"options of step {name!r} are a mapping, not {options!r}")
+        raise ValueError(f"options of step {name!r} are a mapping, not {shown(options)}")
     return Step(name=name, options=options)
 
 

@@ -7,17 +7,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     model_serializer,
     model_validator,
 )
 
-from litemill.config.base import Section, first_mistake, nearest
+from litemill.config.base import LONGEST_TEXT, Section, first_mistake, nearest
+from litemill.config.names import plain_name
+from litemill.errors import shown
 
 TIMED = frozenset({"seconds", "threads", "accelerator", "timeout"})
 REACHED = TIMED | {"runner", "python", "benchmark_model", "emulated"}
@@ -72,6 +73,7 @@ VELA_DEFAULTS = {
     "ethos-u85": ("Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
 }
 """System configuration and memory mode by family: those Vela takes by default, named so that they are on record."""
+LONGEST_ADDRESS = 300
 REMOTE = {"ssh": "ssh://[user@]host[:port]", "adb": "adb://SERIAL"}
 """Kinds that are reached by an address, and its form."""
 EMULATED = frozenset({"npu:intel-cpu"})
@@ -89,7 +91,6 @@ ACCELERATORS = {
     ),
 }
 """What computes, by runner or for all others: for the reader, and as a pattern."""
-NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class TargetSpec(Section):
@@ -98,14 +99,14 @@ class TargetSpec(Section):
     name: str = Field(description="what budget, objective and reports call it")
     device: str = Field(description="a kind of target such as host or tflm")
     accelerator: str = Field("cpu", description="cpu, cpu-reference, gpu, npu:<vendor> or delegate:<library>")
-    threads: PositiveInt = Field(1, description="of one inference")
-    seconds: PositiveFloat = Field(1.5, description="time spent on each variant, after warm-up")
+    threads: int = Field(1, gt=0, le=1024, description="of one inference")
+    seconds: float = Field(1.5, gt=0, le=3600, description="time spent on each variant, after warm-up")
     runner: Literal["", "python", "benchmark_model"] = Field("", description="what runs the models on the device")
     benchmark_model: str = Field("", description="path of Google's binary, built for the device; device:<path> there")
     python: str = Field("python3", description="interpreter on the device, with numpy and ai-edge-litert")
     ssh_config: str = Field("", description="file for ssh -F; empty for the user's own")
     emulated: bool = Field(False, description="the device is emulated: its times are shown, never ranked or gated")
-    timeout: PositiveFloat = Field(600.0, description="seconds after which a session is given up")
+    timeout: float = Field(600.0, gt=0, le=86_400, description="seconds after which a session is given up")
     compiler: str = Field("", description="path of edgetpu_compiler; empty for the one on the PATH")
     system_config: str = Field("", description="Vela's; empty for its default of the family")
     memory_mode: str = Field("", description="Vela's; empty for its default of the family")
@@ -113,7 +114,7 @@ class TargetSpec(Section):
     @model_validator(mode="after")
     def _fits(self) -> TargetSpec:
         if self.kind not in KINDS:
-            raise ValueError(f"unknown target {self.device!r}; {nearest(self.kind, list(KINDS))}")
+            raise ValueError(f"unknown target {shown(self.device)}; {nearest(self.kind, list(KINDS))}")
         _check_address(self.device, self.kind)
         allowed = KINDS[self.kind].options
         for option in sorted(self.model_fields_set - {"name", "device"} - allowed):
@@ -123,8 +124,8 @@ class TargetSpec(Section):
         known, pattern = ACCELERATORS.get(self.runs_by, ACCELERATORS[""])
         if not re.fullmatch(pattern, self.accelerator):
             raise ValueError(f"target {self.name!r}: unknown accelerator {self.accelerator!r}; known: {known}")
-        if self.name != self.device and not NAME.fullmatch(self.name):
-            raise ValueError(f"target name {self.name!r}: letters, digits, '.', '_' and '-' only")
+        if self.name != self.device:
+            plain_name(self.name, "target name")
         return self
 
     def _check_runner(self) -> None:
@@ -193,10 +194,26 @@ def _check_address(device: str, kind: str) -> None:
     """Refuse an address where there is none, a missing one, and one that a client would take for an option."""
     mark, address = device.partition("://")[1:]
     if kind in REMOTE:
-        if not address.strip("/") or address.startswith("-") or "@-" in address or any(map(str.isspace, address)):
-            raise ValueError(f"target {device!r}: an address is {REMOTE[kind]}")
+        if not _is_address(address) or (kind == "ssh" and not _is_host(device)):
+            raise ValueError(f"target {shown(device)}: an address is {REMOTE[kind]}")
     elif mark:
-        raise ValueError(f"target {device!r}: {kind} takes no address")
+        raise ValueError(f"target {shown(device)}: {kind} takes no address")
+
+
+def _is_address(address: str) -> bool:
+    """Whether it is one word that no client takes for an option."""
+    if not address.strip("/") or address.startswith("-") or "@-" in address or len(address) > LONGEST_ADDRESS:
+        return False
+    return address.isprintable() and not any(map(str.isspace, address))
+
+
+def _is_host(device: str) -> bool:
+    """Whether an address names a host and, where it has one, a port that exists; OpenSSH takes no password in it."""
+    try:
+        parts = urlsplit(device)
+        return bool(parts.hostname) and parts.port != 0 and parts.password is None
+    except ValueError:  # a bracket that is not closed, a port that is not one
+        return False
 
 
 def parse_target(written: TargetSpec | str | dict[str, Any]) -> TargetSpec:
@@ -207,12 +224,14 @@ def parse_target(written: TargetSpec | str | dict[str, Any]) -> TargetSpec:
     """
     if isinstance(written, TargetSpec):
         return written
+    if isinstance(written, str) and len(written) > LONGEST_TEXT:
+        raise ValueError(f"a target is a name or a mapping, not a text of {len(written):,} characters")
     if isinstance(written, str) and written.startswith("{"):
         written = json.loads(written)
     if isinstance(written, str):
         written = {"name": written, "device": written}
     if not isinstance(written, dict):
-        raise ValueError(f"a target is a name or a mapping, not {written!r}")
+        raise ValueError(f"a target is a name or a mapping, not {shown(written)}")
     given = dict(written)
     if "device" not in given:
         raise ValueError(f"a target needs a device: {', '.join(KINDS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from litemill.config.names import slug
 from litemill.config.run import RunSpec
 from litemill.config.steps import CALIBRATED, Step
 
@@ -71,16 +72,12 @@ def _child(parent: PlannedModel, step: Step, recipe: str, taken: set[str]) -> Pl
         if child.step and (child.step.name, child.step.parsed()) == (step.name, step.parsed()):
             return child
     name = step.name if parent.name == SOURCE else f"{parent.name}-{step.name}"
-    if name in taken:
-        name = f"{name}-{_slug(recipe)}"
+    while name in taken:  # once, but for a recipe that is called like a step
+        name = f"{name}-{slug(recipe)}"
     taken.add(name)
     child = PlannedModel(name, step, parent)
     parent.children.append(child)
     return child
-
-
-def _slug(recipe: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in recipe.lower())
 
 
 def written(steps: Sequence[Step]) -> str:

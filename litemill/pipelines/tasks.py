@@ -9,6 +9,8 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
+from litemill.config.names import slug as slug
+
 UNCACHED = frozenset({"start-run", "log-variants", "compare", "release", "finish-run"})
 """Components that touch MLflow: they happen every time."""
 
@@ -32,8 +34,3 @@ def add_task(setup: TaskSetup, component: BaseComponent, name: str, /, **argumen
     task.set_caching_options(kind not in UNCACHED)
     setup(kind, task)
     return task
-
-
-def slug(text: str) -> str:
-    """Text as Kubeflow allows it in a name: lower case, digits and single hyphens."""
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in text.lower()).split())

@@ -95,7 +95,7 @@ def test_a_failed_task_is_tried_again_with_backoff(tmp_path: Path) -> None:
         ({"components": {"benchmarks": {}}}, "did you mean 'benchmark'"),
         ({"env": {"MLFLOW_TRACKING_PASSWORD": "hunter2"}}, "looks like a secret"),
         ({"secrets": [{"name": "mlflow"}]}, "needs env"),
-        ({"memory": "8 GB"}, "is no Kubernetes quantity"),
+        ({"memory": "8 GB"}, "is not a Kubernetes quantity"),
     ],
 )
 def test_a_wrong_cluster_section_is_refused_with_the_reason(cluster: dict[str, Any], answer: str) -> None:
