@@ -15,7 +15,7 @@ from litemill.config.load import load_config
 from litemill.pipelines.submit import compile_for_cluster
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / "pipelines" / "configs" / "digits.yaml"
+DIGITS = ROOT / "pipelines" / "digits" / "config.yaml"
 CLUSTER = {
     "images": {"train": "registry.local/train:7", "edge": "registry.local/edge@sha256:" + "a" * 64},
     "image_pull_secrets": ["registry"],
