@@ -21,7 +21,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
 import litemill
-from litemill.errors import ConfigError, first_line, nearest
+from litemill.errors import ConfigError, first_line, nearest, shown
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Registry(Generic[Record]):
                 or the package that brings it cannot be used.
         """
         if name not in self:
-            raise ConfigError(f"unknown {self.noun} {name!r}; {nearest(name, self.names())}")
+            raise ConfigError(f"unknown {self.noun} {shown(name)}; {nearest(name, self.names())}")
         self._check_claims(name)
         if name in self._ours:
             return self._ours[name]
@@ -133,7 +133,7 @@ class Registry(Generic[Record]):
         if name in self._ours:
             return OURS
         if name not in self._others:
-            raise ConfigError(f"unknown {self.noun} {name!r}; {nearest(name, self.names())}")
+            raise ConfigError(f"unknown {self.noun} {shown(name)}; {nearest(name, self.names())}")
         return _origin(self._others[name][0])
 
     @cached_property

@@ -13,67 +13,9 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from litemill.config.base import Section, first_mistake, nearest
-from litemill.errors import shown
-
-
-class Options(Section):
-    """Options of a step; defaults are what most users want."""
-
-
-class Float32Options(Options):
-    """Plain conversion: weights and activations stay float32."""
-
-
-class Float16Options(Options):
-    """Weights are stored as float16 and unpacked at load: half the size, float32 speed."""
-
-
-class DynamicOptions(Options):
-    """Dynamic-range quantization: int8 weights, float activations, no calibration data."""
-
-
-class Int8Options(Options):
-    """Full-integer quantization with a representative dataset."""
-
-    io: Literal["int8", "uint8", "float32"] = Field("int8", description="dtype of the model's inputs and outputs")
-    per_channel: bool = Field(True, description="one scale for each output channel of a weight, else one for all")
-
-
-class Int16x8Options(Options):
-    """int16 activations with int8 weights: closer to float, slower where no kernel is delegated."""
-
-    io: Literal["int16", "float32"] = Field("int16", description="dtype of the model's inputs and outputs")
-
-
-class MixedInt8Options(Options):
-    """int8 with the layers that lose most by it left in float, found by quantizing each alone. Inputs are float32."""
-
-    max_size: float = Field(1.3, gt=1.0, le=4.0, description="times the size of the int8 file it may grow to")
-    sqnr_db: float = Field(20.0, gt=0.0, description="signal to quantization noise of the outputs that is enough")
-
-
-class WeightsInt8Options(Options):
-    """Weights alone in int8, unpacked at load: a quarter of the size at float32's speed; no calibration data."""
-
-
-class WeightsInt4Options(Options):
-    """Weights alone in int4 where the op can have it (convolutions, dense); no calibration data."""
-
-
-SCHEMES: dict[str, type[Options]] = {
-    "float32": Float32Options,
-    "float16": Float16Options,
-    "dynamic": DynamicOptions,
-    "int8": Int8Options,
-    "int16x8": Int16x8Options,
-    "mixed-int8": MixedInt8Options,
-    "weights-int8": WeightsInt8Options,
-    "weights-int4": WeightsInt4Options,
-}
-"""Conversion schemes by name. The last step of a recipe is one of them."""
-
-CALIBRATED = frozenset({"int8", "int16x8", "mixed-int8"})
-"""Schemes that need the calibration split; `int8_convert` makes these, `ptq` the others."""
+from litemill.config.schemes import SCHEMES, Options, Scheme
+from litemill.errors import ConfigError, shown
+from litemill.plugins import OURS
 
 
 class TrainOptions(Options):
@@ -159,7 +101,23 @@ TRAIN_STEPS: dict[str, type[TrainOptions]] = {
 }
 """Train-aware steps by name, in the only order in which they can be combined."""
 
-STEPS: dict[str, type[Options]] = TRAIN_STEPS | SCHEMES
+
+def step_names() -> list[str]:
+    """Names of all steps, the train-aware ones first."""
+    return [*TRAIN_STEPS, *SCHEMES]
+
+
+def options_of(name: str) -> type[Options]:
+    """The model of a step's options.
+
+    Raises:
+        ConfigError: There is no such step, or the package that brings it cannot be used.
+    """
+    if name not in TRAIN_STEPS:
+        return SCHEMES[name].options
+    if name in SCHEMES:
+        raise ConfigError(f"step {name!r} is claimed by 2 packages: {OURS}, {SCHEMES.brought_by(name)}")
+    return TRAIN_STEPS[name]
 
 
 class Step(Section):
@@ -172,18 +130,25 @@ class Step(Section):
     def _options_fit(self) -> Step:
         try:
             self.parsed()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         except ValidationError as error:
-            raise ValueError(f"step {self.name!r}: {first_mistake(error, STEPS[self.name])}") from None
+            raise ValueError(f"step {self.name!r}: {first_mistake(error, options_of(self.name))}") from None
         return self
 
     @property
     def is_scheme(self) -> bool:
         """Whether this step is a conversion."""
-        return self.name in SCHEMES
+        return self.name not in TRAIN_STEPS
 
     def parsed(self) -> Options:
         """The options as their typed model, defaults filled in."""
-        return STEPS[self.name].model_validate(self.options)
+        return options_of(self.name).model_validate(self.options)
+
+    @property
+    def scheme(self) -> Scheme:
+        """The record of the conversion that this step is."""
+        return SCHEMES[self.name]
 
 
 def named_by(patterns: Sequence[str], name: str, kind: str) -> bool:
@@ -206,8 +171,8 @@ def parse_step(written: Step | str | dict[str, Any]) -> Step:
         options = {} if options is None else options
     else:
         raise ValueError(f"a step is a name or one name with its options, not {shown(written)}")
-    if name not in STEPS:
-        raise ValueError(f"unknown step {shown(name)}; {nearest(name, list(STEPS))}")
+    if name not in step_names():
+        raise ValueError(f"unknown step {shown(name)}; {nearest(name, step_names())}")
     if not isinstance(options, dict):
         raise ValueError(f"options of step {name!r} are a mapping, not {shown(options)}")
     return Step(name=name, options=options)
@@ -258,7 +223,22 @@ def _check_train_order(names: Sequence[str]) -> None:
 
 def _check_after_qat(scheme: Step) -> None:
     """Quantization-aware training is training for int8, with a scale for each channel: no other scheme realises it."""
-    if scheme.name != "int8":
-        raise ValueError(f"'qat' trains for 8-bit weights and activations: end with 'int8', not {scheme.name!r}")
-    if not scheme.options.get("per_channel", True):
-        raise ValueError("'qat' trains one scale for each channel: leave 'per_channel: false' out of int8")
+    if not scheme.scheme.realises_qat:
+        fitting = " or ".join(repr(one.name) for one in SCHEMES.records() if one.realises_qat)
+        raise ValueError(f"'qat' trains for 8-bit weights and activations: end with {fitting}, not {scheme.name!r}")
+    if spoilt := scheme.parsed().spoils_qat():
+        raise ValueError(spoilt)
+
+
+def tflite_obstacle(steps: Sequence[Step]) -> str:
+    """Why a recipe cannot work on a model that is a float `.tflite`; empty where nothing speaks against it.
+
+    Args:
+        steps: Of the recipe; the last is its scheme.
+    """
+    for step in steps:
+        if not step.is_scheme:
+            return f"{step.name} needs a Keras model: a .tflite has no layers that could be trained"
+        if obstacle := step.scheme.tflite_obstacle(step.parsed()):
+            return obstacle
+    return ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from litemill.artifacts.files import read_manifest, sha256_of, staged, write_manifest
 from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
-from litemill.config.steps import CALIBRATED, Step
+from litemill.config.steps import Step
 from litemill.convert.findings import Findings
 from litemill.convert.promises import prove
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
@@ -96,7 +96,7 @@ def convert_bundle(
 
 def _calibration_manifest(dataset: Path | None, recipes: dict[str, list[Step]]) -> DatasetManifest | None:
     """The dataset's manifest where a recipe needs calibration."""
-    needing = [name for name, steps in recipes.items() if steps[-1].name in CALIBRATED]
+    needing = [name for name, steps in recipes.items() if steps[-1].scheme.calibrated]
     if not needing:
         return None
     if dataset is None:
@@ -109,7 +109,7 @@ def _start(
 ) -> VariantManifest:
     """What is known of a variant before it is converted; failed where the model is."""
     scheme = steps[-1]
-    calibration = data.splits["calibration"] if data and scheme.name in CALIBRATED else None
+    calibration = data.splits["calibration"] if data and scheme.scheme.calibrated else None
     return VariantManifest(
         recipe=name,
         steps=[step.name for step in steps],
@@ -195,7 +195,7 @@ def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> Job:
     if subset is not None:
         return job | {"calibration": str(subset.resolve()), "fewest": 1}
     job["test"] = str(folder / "test" / X)
-    if scheme.name in CALIBRATED:
+    if scheme.scheme.calibrated:
         job |= {"calibration": str(folder / "calibration" / X), "train": str(folder / "train")}
     return job
 

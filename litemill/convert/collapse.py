@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.config.schemes import SCHEMES
 from litemill.convert.sensitivity import sqnr_db
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, Estimate, LayerSensitivity
@@ -59,7 +60,7 @@ def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSe
     message, collapsed, weak = _verdict(report, scheme)
     if not (collapsed or weak):
         return
-    fix = "Try mixed-int8, int16x8 or qat" if scheme == "int8" else "Try another scheme, or qat"
+    fix = f"Try {SCHEMES[scheme].remedy}"
     if layers:
         message += f"; layer {layers[0].name.split(';')[0]!r} loses most ({layers[0].sqnr_db:.1f} dB alone)"
     if report.warnings:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.config.steps import Int8Options, Int16x8Options, Options
+from litemill.config.schemes import Int8Options, Int16x8Options, Options
 from litemill.convert.batch import SIGNATURE
-from litemill.convert.findings import Conversion, Converted
+from litemill.convert.findings import Converted
 from litemill.errors import StepFailed
 from litemill.flatbuffer.graph import report
 from litemill.flatbuffer.reader import ints, parse_model, text
@@ -46,9 +45,14 @@ def dynamic(source: Path, options: Options, samples: Samples) -> Converted:
     return Converted(_weights_in(_finish(work), "int8"), [])
 
 
-def weights_only(bits: int, source: Path, options: Options, samples: Samples) -> Converted:
-    """Weights alone in integers."""
-    return Converted(quantize_weights(prepared(source.read_bytes()), bits), [])
+def weights_int8(source: Path, options: Options, samples: Samples) -> Converted:
+    """Weights alone in int8."""
+    return Converted(quantize_weights(prepared(source.read_bytes()), 8), [])
+
+
+def weights_int4(source: Path, options: Options, samples: Samples) -> Converted:
+    """Weights alone in int4 where the op can have it."""
+    return Converted(quantize_weights(prepared(source.read_bytes()), 4), [])
 
 
 def quantize_weights(data: bytes, bits: int) -> bytes:
@@ -177,15 +181,3 @@ def _signature(graph: Any, schema: Any) -> Any:
         return [schema.TensorMapT(graph.tensors[index].name, index) for index in ints(indices)]
 
     return schema.SignatureDefT(named(graph.inputs), named(graph.outputs), SIGNATURE, 0)
-
-
-CONVERSIONS: dict[str, Conversion] = {
-    "float32": float32,
-    "float16": float16,
-    "dynamic": dynamic,
-    "int8": int8,
-    "int16x8": int16x8,
-    "weights-int8": partial(weights_only, 8),
-    "weights-int4": partial(weights_only, 4),
-}
-"""How each scheme of `litemill.convert.support.FROM_TFLITE` is made."""

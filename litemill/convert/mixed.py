@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.config.steps import MixedInt8Options
+from litemill.config.schemes import MixedInt8Options
 from litemill.convert.sensitivity import MEASURED_SAMPLES, rank_layers, run, sqnr_db
 from litemill.errors import StepFailed
 from litemill.evidence import LayerSensitivity

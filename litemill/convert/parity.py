@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.config.kinds import Kernels
+from litemill.config.schemes import SCHEMES
 from litemill.convert.batch import SIGNATURE
 from litemill.evidence import VariantParity
 from litemill.flatbuffer import read_graph
@@ -84,7 +85,7 @@ def measure_parity(tflite: Path, scheme: str, references: References) -> list[Va
         found = Runner(tflite, kernels=kernels, output=references.output).run(references.x)
         if references.keras is not None:
             rows.append(compare(found, references.keras, kernels, "keras", references.task))
-        if scheme != "float32":
+        if not SCHEMES[scheme].exact:
             rows.append(compare(found, references.float_outputs(kernels), kernels, "float32", references.task))
     return rows
 

@@ -14,7 +14,8 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL, TFLITE, X
 from litemill.config.base import nearest
 from litemill.config.run import BASELINE
-from litemill.config.steps import CALIBRATED, Step
+from litemill.config.schemes import FLOAT32, SCHEMES
+from litemill.config.steps import Step
 from litemill.convert import stretch
 from litemill.convert.bundle import TIME_LIMIT, convert_bundle
 from litemill.convert.calibration import compare_inputs, training_samples
@@ -78,8 +79,9 @@ def study_calibration(
         InputError: `model` or `dataset` is no artifact of that kind.
         StepFailed: The samples cannot calibrate, or the float model cannot be converted or run.
     """
-    if scheme not in CALIBRATED:
-        raise ConfigError(f"{scheme!r} does not calibrate; {nearest(scheme, sorted(CALIBRATED))}")
+    if not SCHEMES[scheme].calibrated:
+        fitting = sorted(one.name for one in SCHEMES.records() if one.calibrated)
+        raise ConfigError(f"{scheme!r} does not calibrate; {nearest(scheme, fitting)}")
     splits, source = Splits.open(dataset), read_manifest(model / MODEL, ModelManifest)
     if source.status != "ok" or len(source.inputs) != 1:
         reason = source.reason or f"the model has {len(source.inputs)} inputs, one is supported here"
@@ -139,7 +141,7 @@ def _sweep(
     model: Path, dataset: Path, scheme: str, subsets: dict[str, Path], folder: Path, time_limit: float
 ) -> tuple[list[SweepPoint], Evaluation]:
     """Convert with every subset, all in one process, and evaluate on the test split."""
-    recipes = {BASELINE: [Step(name="float32")], **{name: [Step(name=scheme)] for name in subsets}}
+    recipes = {BASELINE: [Step(name=FLOAT32.name)], **{name: [Step(name=scheme)] for name in subsets}}
     bundle, base = folder / "bundle", folder / "base"
     made = convert_bundle(
         model, recipes, bundle, dataset=dataset, subsets=subsets, seed=0, slim=False, time_limit=time_limit

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from litemill.artifacts.files import write_manifest
-from litemill.config.steps import CALIBRATED, Step
+from litemill.config.schemes import SCHEMES
+from litemill.config.steps import Step, tflite_obstacle
 from litemill.convert.batch import SIGNATURE, free_reshapes
 from litemill.convert.calibration import compare_inputs, training_samples
 from litemill.convert.collapse import check_agreement, compare_outputs
@@ -29,11 +30,11 @@ from litemill.convert.contract import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Conversion, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
 from litemill.convert.sensitivity import float_counterpart, rank_layers, run
-from litemill.convert.support import tflite_obstacle
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.models.backend import tensorflow
+from litemill.plugins import load
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
 
@@ -54,8 +55,8 @@ def convert(job: Job) -> None:
     samples, report = _calibration(job, step)
     out = Path(job["out"])
     np.random.seed(job["seed"])
-    source, conversions, ops_before = _opened(job, step)
-    found = conversions[step.name](source, step.parsed(), samples)
+    source, conversion, ops_before = _opened(job, step)
+    found = conversion(source, step.parsed(), samples)
     out.write_bytes(found.data)
     if not _follows_batch(out):
         _free_batch(out, job["name"])
@@ -72,7 +73,7 @@ def convert(job: Job) -> None:
 
 def _calibration(job: Job, step: Step) -> tuple[Any, CalibrationReport | None]:
     """The calibration samples and what was found about them; none for a scheme that does not calibrate."""
-    if step.name not in CALIBRATED:
+    if not step.scheme.calibrated:
         return np.empty(0, np.float32), None
     where = job["calibration"]
     samples = np.load(where, mmap_mode="r", allow_pickle=False)
@@ -87,7 +88,7 @@ def _check_agreement(job: Job, findings: Findings, report: CalibrationReport) ->
     What was found stays behind for a model that has collapsed, and the worst layer is named in the reason.
     """
     reference, out, output = _float_model(job), Path(job["out"]), job["output"]
-    if job["scheme"] == "int8" and not job.get("tflite"):
+    if SCHEMES[job["scheme"]].ranks_layers and not job.get("tflite"):
         samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
         findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output)
     x = training_samples(Path(job["train"]), COMPARED_SAMPLES)
@@ -105,25 +106,21 @@ def _float_model(job: Job) -> bytes:
     return float_model(Path(job["static_model"]))
 
 
-def _opened(job: Job, step: Step) -> tuple[Path, Mapping[str, Conversion], Callable[[], dict[str, int]]]:
-    """The source in the form that is converted, how each scheme is made of it, and what counts its ops.
+def _opened(job: Job, step: Step) -> tuple[Path, Conversion, Callable[[], dict[str, int]]]:
+    """The source in the form that is converted, what makes the scheme of it, and what counts its ops.
 
     Raises:
         StepFailed: A `.tflite` cannot be the source of that scheme.
     """
     if job.get("tflite"):
-        from litemill.convert import from_tflite
-
         if obstacle := tflite_obstacle([step]):
             raise StepFailed(obstacle)
-        return Path(job["tflite"]), from_tflite.CONVERSIONS, dict
+        return Path(job["tflite"]), load(step.scheme.from_tflite), dict
     tensorflow().random.set_seed(job["seed"])
-    from litemill.convert import from_saved_model
-
     static = Path(job["static_model"])
     if not static.exists():
         _fix_batch(Path(job["saved_model"]), static)
-    return static, from_saved_model.CONVERSIONS, partial(_frozen_ops, static)
+    return static, load(step.scheme.from_saved_model), partial(_frozen_ops, static)
 
 
 def _parity(job: Job, out: Path) -> list[VariantParity]:

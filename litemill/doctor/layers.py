@@ -9,8 +9,7 @@ from litemill.compress.layers import choose_layers
 from litemill.compress.qat import layers_in_front, quantize
 from litemill.compress.support import PREPROCESSING
 from litemill.config.run import RunSpec
-from litemill.config.steps import ClusterOptions, LayerOptions, PruneOptions, QatOptions, Step
-from litemill.convert.support import tflite_obstacle
+from litemill.config.steps import ClusterOptions, LayerOptions, PruneOptions, QatOptions, Step, tflite_obstacle
 from litemill.doctor.findings import Finding, LayerDiagnosis
 from litemill.errors import StepFailed
 from litemill.models.source import LoadedModel

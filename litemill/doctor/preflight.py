@@ -9,9 +9,8 @@ from pathlib import Path
 from litemill.artifacts.storage import fetch
 from litemill.compress.support import qat_obstacles
 from litemill.config.run import RunSpec
-from litemill.config.steps import CALIBRATED
+from litemill.config.steps import tflite_obstacle
 from litemill.config.targets import ON_DEVICE
-from litemill.convert.support import tflite_obstacle
 from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.models import ModelFacts, check_fit, peek
@@ -68,7 +67,7 @@ def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:
 def _cannot_calibrate(spec: RunSpec, data: SourceFacts) -> list[str]:
     """Warn of recipes that will be refused for want of calibration samples."""
     count = data.samples["calibration"]
-    failing = [name for name, steps in spec.recipes.items() if steps[-1].name in CALIBRATED]
+    failing = [name for name, steps in spec.recipes.items() if steps[-1].scheme.calibrated]
     if not failing or count >= FEWEST_CALIBRATION_SAMPLES:
         return []
     what = f"{count} calibration samples, {FEWEST_CALIBRATION_SAMPLES} are the least: recipes {', '.join(failing)}"

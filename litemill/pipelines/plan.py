@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from litemill.config.names import slug
 from litemill.config.run import RunSpec
-from litemill.config.steps import CALIBRATED, Step
+from litemill.config.steps import Step
 
 SOURCE = "source"
 
@@ -39,12 +39,12 @@ class PlannedModel:
     @property
     def uncalibrated(self) -> dict[str, list[Step]]:
         """The recipes whose conversion needs no data."""
-        return {name: steps for name, steps in self.recipes.items() if steps[-1].name not in CALIBRATED}
+        return {name: steps for name, steps in self.recipes.items() if not steps[-1].scheme.calibrated}
 
     @property
     def calibrated(self) -> dict[str, list[Step]]:
         """The recipes whose conversion needs the calibration split."""
-        return {name: steps for name, steps in self.recipes.items() if steps[-1].name in CALIBRATED}
+        return {name: steps for name, steps in self.recipes.items() if steps[-1].scheme.calibrated}
 
     def walk(self) -> list[PlannedModel]:
         """This model and all that come from it, parents first."""

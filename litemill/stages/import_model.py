@@ -13,6 +13,7 @@ from litemill.artifacts.files import read_manifest, staged
 from litemill.artifacts.layout import TFLITE, VARIANT
 from litemill.artifacts.storage import digest, fetch, resolve
 from litemill.config.run import BASELINE
+from litemill.config.schemes import FLOAT32
 from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.data import Splits
@@ -73,7 +74,7 @@ def import_model(
             manifest = save_graph(source.export, manifest, folder)
         else:
             manifest = save_model(source.keras, manifest, folder)
-        convert_bundle(folder, {BASELINE: [Step(name="float32")]}, bundle, dataset=dataset)
+        convert_bundle(folder, {BASELINE: [Step(name=FLOAT32.name)]}, bundle, dataset=dataset)
         variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
         if variant.status == "failed":
             raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)

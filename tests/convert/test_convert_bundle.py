@@ -12,7 +12,8 @@ import pytest
 
 from litemill.artifacts.files import read_manifest, sha256_of
 from litemill.artifacts.layout import MODEL, TFLITE, VARIANT
-from litemill.config.steps import CALIBRATED, Step
+from litemill.config.schemes import SCHEMES
+from litemill.config.steps import Step
 from litemill.convert import bundle as bundle_module
 from litemill.convert import convert_bundle
 from litemill.errors import ConfigError, InputError
@@ -35,7 +36,7 @@ def test_every_scheme_converts_and_its_manifest_holds_what_the_file_holds(recipe
     assert manifest.seed == 7
     assert manifest.versions["tensorflow"]
     assert (manifest.calibration_samples, bool(manifest.data_sha256)) == (
-        (100, True) if manifest.scheme in CALIBRATED else (0, False)
+        (100, True) if SCHEMES[manifest.scheme].calibrated else (0, False)
     )
 
 

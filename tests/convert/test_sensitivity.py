@@ -19,13 +19,13 @@ SAMPLES = digits()[0][:64]
 
 @pytest.mark.e2e
 def test_one_layer_alone_is_what_tensorflow_s_debugger_converts(tmp_path: Path) -> None:
-    from litemill.config.steps import Int8Options
-    from litemill.convert.from_saved_model import configured, float_model, int8
+    from litemill.config.schemes import Int8Options
+    from litemill.convert.from_saved_model import float_model, int8_converter
     from litemill.convert.mixed import SelectiveQuantizer
 
     convert_here(workshop().model, "float32", [-1, 8, 8, 1], tmp_path / "float32.tflite")
     static = workshop().model / "static"
-    quantizer = SelectiveQuantizer(configured(int8, static, Int8Options(io="float32"), SAMPLES), SAMPLES)
+    quantizer = SelectiveQuantizer(int8_converter(static, Int8Options(io="float32"), SAMPLES), SAMPLES)
     reference = float_model(static)
     found = rank_layers(quantizer.quantize(set()), reference, SAMPLES)
     assert [layer.op for layer in found].count("CONV_2D") == 1
@@ -65,8 +65,8 @@ def test_branches_and_files_without_common_names() -> None:
 def test_a_model_trained_for_int8_is_compared_without_its_rounding(
     step: Callable[[str], Path], digits_dataset: Path, tmp_path: Path
 ) -> None:
-    from litemill.config.steps import Int8Options
-    from litemill.convert.from_saved_model import CONVERSIONS
+    from litemill.config.schemes import Int8Options
+    from litemill.convert.from_saved_model import int8
 
     convert_here(step("qat"), "float32", [-1, 8, 8, 1], tmp_path / "plain.tflite")
     plain = (tmp_path / "plain.tflite").read_bytes()
@@ -77,5 +77,5 @@ def test_a_model_trained_for_int8_is_compared_without_its_rounding(
     ops = parse_model(counterpart, where="").subgraphs[0].operators
     assert len(ops) == 8
     assert np.mean(run(counterpart, samples).argmax(1) == run(plain, samples).argmax(1)) > 0.95
-    assert len(rank_layers(CONVERSIONS["int8"](static, Int8Options(), samples).data, counterpart, samples)) == 8
+    assert len(rank_layers(int8(static, Int8Options(), samples).data, counterpart, samples)) == 8
     assert (step("qat") / SAVED_MODEL).is_dir()

@@ -13,7 +13,8 @@ from examples.digits import train as digits
 from examples.fashion_mnist import train as fashion
 from litemill.config.kinds import Kernels
 from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing
-from litemill.config.steps import SCHEMES, Step, parse_step
+from litemill.config.schemes import SCHEMES
+from litemill.config.steps import Step, parse_step
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.evaluate import evaluate_bundle

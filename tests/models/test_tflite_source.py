@@ -16,9 +16,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from litemill.artifacts.files import read_manifest
 from litemill.config.run import RunSpec
-from litemill.config.steps import parse_step
+from litemill.config.schemes import SCHEMES, NoOptions
+from litemill.config.steps import parse_step, tflite_obstacle
 from litemill.convert import from_tflite
-from litemill.convert.support import FROM_TFLITE, tflite_obstacle
 from litemill.data import Splits
 from litemill.doctor import diagnose
 from litemill.doctor.preflight import preflight
@@ -26,6 +26,7 @@ from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest, VariantManifest
 from litemill.flatbuffer import read_graph
 from litemill.models import load_model, peek
+from litemill.plugins import load
 from litemill.runtime import Runner
 from litemill.slim import slim
 from tests.workshop import convert_here
@@ -132,7 +133,7 @@ def test_what_the_quantizer_cannot_make_fails_with_its_reason(made: Path) -> Non
 def test_a_signature_of_its_own_is_kept(source: Path) -> None:
     whole = source.with_name("whole.tflite")
     signature = Interpreter(str(whole)).get_signature_list()
-    converted = from_tflite.CONVERSIONS["dynamic"](whole, None, np.empty((0, 8, 8, 1), np.float32)).data
+    converted = from_tflite.dynamic(whole, NoOptions(), np.empty((0, 8, 8, 1), np.float32)).data
     assert signature and Interpreter(model_content=converted).get_signature_list() == signature
 
 
@@ -157,7 +158,10 @@ def test_a_plan_and_the_doctor_say_which_recipes_cannot_work(source: Path) -> No
 
 
 def test_the_plan_knows_what_the_conversion_knows() -> None:
-    assert set(FROM_TFLITE) == set(from_tflite.CONVERSIONS)
+    for scheme in SCHEMES.records():
+        assert callable(load(scheme.from_saved_model))
+        assert not scheme.from_tflite or callable(load(scheme.from_tflite))
+        assert set(scheme.tflite_options) <= set(scheme.options.model_fields)
     assert tflite_obstacle([parse_step({"int8": {"io": "int8"}})]) == "", "what is the default may be said"
 
 
