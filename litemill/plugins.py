@@ -109,6 +109,10 @@ class Registry(Generic[Record]):
             self._loaded[name] = self._load(self._others[name][0])
         return self._loaded[name]
 
+    def ours(self) -> list[str]:
+        """Names of what Litemill brings. Reads no entry points."""
+        return list(self._ours)
+
     def names(self) -> list[str]:
         """All names: ours in their order, then those of other packages by the alphabet. Loads nothing."""
         return [*self._ours, *sorted(set(self._others) - set(self._ours))]

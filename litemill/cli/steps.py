@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from litemill.cli import console
-from litemill.config.kinds import Kernels
+from litemill.config.data_kinds import Kernels
 from litemill.errors import ConfigError
 
 Config = Annotated[Path, typer.Argument(help="run config (YAML)", show_default=False)]

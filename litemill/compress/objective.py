@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from litemill.config.kinds import Task
+from litemill.config.data_kinds import Task
 from litemill.config.run import Distillation
 from litemill.errors import StepFailed
 from litemill.models.backend import tensorflow, tf_keras

@@ -15,7 +15,7 @@ from litemill.compress import checkpoint
 from litemill.compress.batches import Batches
 from litemill.compress.loop import Task, fine_tune, resumable_randomness
 from litemill.compress.objective import criterion_of, objective
-from litemill.config import kinds
+from litemill.config import data_kinds
 from litemill.config.run import Training
 from litemill.config.steps import TrainOptions
 from litemill.data import Splits
@@ -157,7 +157,7 @@ def _prepare(
     resumable_randomness()
     tf_keras().backend.reset_uids()  # names of new layers count from 1, whatever this process made before
     student = load_model(model)
-    criterion = criterion_of(student, cast(kinds.Task, splits.manifest.task), before.output)
+    criterion = criterion_of(student, cast(data_kinds.Task, splits.manifest.task), before.output)
     loss = objective(criterion, training.distillation, load_model(teacher) if training.distillation.weight else None)
     batches = Batches(splits.train.x, splits.train.y, training)
     return Work(student, batches, training, before.steps, Task(batches, training, loss, criterion), checkpoints)

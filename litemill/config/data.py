@@ -15,18 +15,16 @@ from pydantic import (
 
 from litemill.config.base import Address, first_mistake, nearest
 from litemill.config.base import Section as Section
-from litemill.config.kinds import (
-    BUILT_IN,
+from litemill.config.data_kinds import (
+    DATA_KINDS,
     INPUT_NAME,
-    KINDS,
     METRICS,
     REFERENCE,
-    SEVERAL_INPUTS,
+    DataKind,
     KindOptions,
     Task,
-    TFRecordOptions,
 )
-from litemill.errors import shown
+from litemill.errors import ConfigError, shown
 
 LARGEST_IMAGE = 8192
 """Pixels of a side that images are brought to."""
@@ -68,9 +66,9 @@ class Limit(Section):
 class DataSpec(Section):
     """Where samples come from and how they become model inputs."""
 
-    kind: str = Field(description=f"the kind of source: {', '.join(KINDS)}")
+    kind: str = Field(description=f"the kind of source: {', '.join(DATA_KINDS.ours())}")
     uri: Address = Field("", description="path or gs:// address; not for built-in sets such as digits")
-    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.kinds")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.data_kinds")
     task: Task = Field("classification", description="what the model does with a sample")
     metric: str = Field("", description="by default the task's own; or package.module:function")
     output: str = Field("", description="the output that is judged, by name, of a model with several")
@@ -83,16 +81,17 @@ class DataSpec(Section):
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, value: str) -> str:
-        if value not in KINDS:
-            raise ValueError(f"unknown kind {shown(value)}; {nearest(value, list(KINDS))}")
-        return value
+        try:
+            return DATA_KINDS[value].name
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _uri_fits_kind(self) -> DataSpec:
-        if self.kind not in BUILT_IN and not self.uri:
+        if self.record.uri == "needed" and not self.uri:
             raise ValueError(f"data.kind {self.kind} needs data.uri: where the data is")
-        if self.kind == "digits" and self.uri:
-            raise ValueError("data.kind digits ships with scikit-learn: leave data.uri out")
+        if self.record.uri == "refused" and self.uri:
+            raise ValueError(f"data.kind {self.kind} is {self.record.summary}: leave data.uri out")
         return self
 
     @model_validator(mode="after")
@@ -100,7 +99,7 @@ class DataSpec(Section):
         try:
             self.parsed()
         except ValidationError as error:
-            raise ValueError(f"data.options of kind {self.kind}: {first_mistake(error, KINDS[self.kind])}") from None
+            raise ValueError(f"data.options of kind {self.kind}: {first_mistake(error, self.record.options)}") from None
         return self
 
     @model_validator(mode="after")
@@ -120,10 +119,10 @@ class DataSpec(Section):
                 raise ValueError(f"data.inputs: {shown(name)} is no name of an input")
         if len(self.inputs) == 1:
             raise ValueError("data.inputs is for several inputs: give the only one's values in data.preprocessing")
-        if self.kind not in SEVERAL_INPUTS:
-            raise ValueError(f"data.kind {self.kind} gives one input; several come from {', '.join(SEVERAL_INPUTS)}")
-        options = self.parsed()
-        if isinstance(options, TFRecordOptions) and set(options.inputs) != set(self.inputs):
+        if not self.record.several_inputs:
+            able = ", ".join(kind.name for kind in DATA_KINDS.records() if kind.several_inputs)
+            raise ValueError(f"data.kind {self.kind} gives one input; several come from {able}")
+        if not self.parsed().names_inputs(self.inputs):
             raise ValueError(f"data.options.inputs must say the feature of each input: {', '.join(self.inputs)}")
         if self.preprocessing != Preprocessing():
             raise ValueError("data.preprocessing is for one input: give each its own in data.inputs")
@@ -131,6 +130,15 @@ class DataSpec(Section):
             raise ValueError("task reconstruction is for models with one input: what would the target be of several?")
         return self
 
+    @property
+    def record(self) -> DataKind:
+        """What is known of the kind."""
+        return DATA_KINDS[self.kind]
+
     def parsed(self) -> KindOptions:
         """The kind's options as their typed model, defaults filled in."""
-        return KINDS[self.kind].model_validate(self.options)
+        return self.record.options.model_validate(self.options)
+
+    def encodes_images(self) -> bool:
+        """Whether samples are encoded images."""
+        return self.record.images and self.parsed().encodes_images()

@@ -19,7 +19,7 @@ from litemill.config.data import DataSpec as DataSpec
 from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
-from litemill.config.kinds import FRACTIONS, Kernels, default_metric
+from litemill.config.data_kinds import FRACTIONS, Kernels, default_metric
 from litemill.config.kubernetes import ClusterSpec
 from litemill.config.names import distinct, plain_name
 from litemill.config.steps import Step, check_order, parse_step

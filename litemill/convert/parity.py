@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.config.kinds import Kernels
+from litemill.config.data_kinds import Kernels
 from litemill.config.schemes import SCHEMES
 from litemill.convert.batch import SIGNATURE
 from litemill.evidence import VariantParity

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from litemill.artifacts.inputs import finite_rows, holds_floats
 from litemill.config.run import DataSpec
-from litemill.data.arrays import open_npz, open_numpy
-from litemill.data.csv_windows import open_csv
-from litemill.data.digits import open_digits
-from litemill.data.fashion_mnist import open_fashion_mnist
-from litemill.data.image_folder import open_image_folder
 from litemill.data.preprocess import check_preprocessing
-from litemill.data.python import open_python
 from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES
 from litemill.data.source import Index, Samples, Source, SourceFacts
-from litemill.data.tfrecord import open_tfrecord
 from litemill.errors import InputError
-
-OPENERS: dict[str, Callable[[DataSpec, int], Source]] = {
-    "npz": open_npz,
-    "numpy": open_numpy,
-    "image_folder": open_image_folder,
-    "tfrecord": open_tfrecord,
-    "csv": open_csv,
-    "python": open_python,
-    "digits": open_digits,
-    "fashion_mnist": open_fashion_mnist,
-}
-"""How each `data.kind` is opened, given the seed of draws."""
+from litemill.plugins import load
 
 IMAGES_CHECKED = 256
 """Decoded of each split before a run; the rest is decoded, and checked, by `prepare_data`."""
@@ -42,7 +22,7 @@ def open_source(spec: DataSpec, seed: int = 0) -> Source:
     Raises:
         InputError: It cannot be read, or its splits do not fit each other or the preprocessing.
     """
-    source = OPENERS[spec.kind](spec, seed)
+    source: Source = load(spec.record.opens)(spec, seed)
     train, test = source.splits["train"], source.splits["test"]
     for split in source.splits.values():
         if not len(split):
@@ -73,7 +53,7 @@ def check_source(spec: DataSpec) -> SourceFacts:
     for split in source.splits.values():
         index = np.arange(len(split), dtype=np.int64)
         if not holds_floats(split.dtype):
-            if spec.kind not in ("image_folder", "tfrecord"):
+            if not spec.record.images:
                 continue
             index = np.unique(np.linspace(0, len(split) - 1, IMAGES_CHECKED).astype(np.int64))
         row = 0

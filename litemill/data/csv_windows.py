@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.storage import fetch
 from litemill.config.base import nearest
-from litemill.config.kinds import CsvOptions
+from litemill.config.data_kinds import CsvOptions
 from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for
 from litemill.data.source import BLOCK_BYTES, Index, Samples, Source, SourceSplit, rows_per_block
@@ -118,9 +118,7 @@ def open_csv(spec: DataSpec, seed: int) -> Source:
     Raises:
         InputError: No such file or column, a value that is no number, or a split without a full window.
     """
-    path, options = fetch(spec.uri), spec.parsed()
-    if not isinstance(options, CsvOptions):
-        raise InputError("is no CSV source", where=spec.uri)
+    path, options = fetch(spec.uri), CsvOptions.model_validate(spec.options)
     if path.is_dir():
         files = {name: path / f"{name}.csv" for name in SPLITS if (path / f"{name}.csv").is_file()}
         header = _header(next(iter(files.values()), path / "train.csv"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from litemill.artifacts.storage import fetch
-from litemill.config.kinds import ImageFolderOptions
+from litemill.config.data_kinds import ImageFolderOptions
 from litemill.config.run import DataSpec
 from litemill.data.images import image_shape, reading_images, settle
 from litemill.data.labels import targets_for
@@ -30,7 +30,7 @@ def open_image_folder(spec: DataSpec, seed: int) -> Source:
     Raises:
         InputError: No such folder, no images, or classes that train doesn't know.
     """
-    root, options = fetch(spec.uri), spec.parsed()
+    root, options = fetch(spec.uri), ImageFolderOptions.model_validate(spec.options)
     if not root.is_dir():
         raise InputError("is no folder", where=spec.uri)
     folders = {name: _split_folder(root, name) for name in SPLIT_FOLDERS}
@@ -40,7 +40,7 @@ def open_image_folder(spec: DataSpec, seed: int) -> Source:
         listed = {name: _images(folder, classes) for name, folder in folders.items() if folder}
     else:
         classes = _classes(root)
-        fraction = options.test_fraction if isinstance(options, ImageFolderOptions) else 0.2
+        fraction = options.test_fraction
         listed = _divide(*_images(root, classes), fraction, seed)
         warnings.append(f"no split tree: {fraction:.0%} drawn as test split; the model may have been trained on them")
     return _source(spec, root, listed, classes, warnings)

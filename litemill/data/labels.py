@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from litemill.config.kinds import Task
+from litemill.config.data_kinds import Task
 from litemill.data.source import Labels, Samples, Targets
 from litemill.errors import InputError
 

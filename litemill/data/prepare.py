@@ -16,7 +16,7 @@ from litemill.artifacts.files import staged, write_manifest
 from litemill.artifacts.inputs import extremes, finite_rows, row_dtype
 from litemill.artifacts.layout import DATASET, SPLITS, X, Y
 from litemill.artifacts.storage import digest
-from litemill.config.kinds import default_metric
+from litemill.config.data_kinds import default_metric
 from litemill.config.run import DataSpec
 from litemill.data.checks import check_finite, check_source, open_source
 from litemill.data.preprocess import model_inputs

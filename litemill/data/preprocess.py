@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import joined, named
+from litemill.config.data_kinds import DATA_KINDS
 from litemill.config.run import DataSpec, Preprocessing
 from litemill.data.source import Samples
 from litemill.errors import InputError
-
-IMAGE_KINDS = ("image_folder", "tfrecord")
 
 
 def check_preprocessing(data: DataSpec, shape: tuple[int, ...], name: str = "") -> None:
@@ -26,8 +25,9 @@ def check_preprocessing(data: DataSpec, shape: tuple[int, ...], name: str = "") 
     """
     spec = data.inputs[name] if name else data.preprocessing
     place = f"data.inputs.{name}" if name else "data.preprocessing"
-    if (spec.resize or spec.color) and data.kind not in IMAGE_KINDS:
-        what = f"resize and color are for encoded images ({', '.join(IMAGE_KINDS)}), not for kind {data.kind}"
+    if (spec.resize or spec.color) and not data.record.images:
+        able = ", ".join(kind.name for kind in DATA_KINDS.records() if kind.images)
+        what = f"resize and color are for encoded images ({able}), not for kind {data.kind}"
         raise InputError(what, where=place)
     if spec.channel_order == "bgr" and shape[-1:] != (3,):
         raise InputError(f"bgr needs three channels, samples are {list(shape)}", where=f"{place}.channel_order")

@@ -12,7 +12,7 @@ import numpy as np
 
 from litemill.artifacts.inputs import joined, row_dtype
 from litemill.artifacts.storage import fetch
-from litemill.config.kinds import PythonOptions
+from litemill.config.data_kinds import PythonOptions
 from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for, unknown
 from litemill.data.source import Index, Samples, Source, SourceSplit, reading_array, rows_per_block
@@ -30,9 +30,7 @@ def open_python(spec: DataSpec, seed: int) -> Source:
     Raises:
         InputError: There is no such function, it fails, or what it returns has another form.
     """
-    options = spec.parsed()
-    if not isinstance(options, PythonOptions):
-        raise InputError("names no function", where="data.options")
+    options = PythonOptions.model_validate(spec.options)
     function = load_function(options.function)
     arguments = {**options.arguments, **({"uri": str(fetch(spec.uri))} if spec.uri else {})}
     try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from litemill.artifacts.inputs import joined, row_dtype
 from litemill.artifacts.storage import fetch
-from litemill.config.kinds import TFRecordFeature, TFRecordOptions
+from litemill.config.data_kinds import TFRecordFeature, TFRecordOptions
 from litemill.config.run import DataSpec, Preprocessing
 from litemill.data.images import decode, image_shape, settle
 from litemill.data.labels import targets_for, unknown
@@ -59,8 +59,8 @@ def open_tfrecord(spec: DataSpec, seed: int) -> Source:
     Raises:
         InputError: No such files, a damaged record, or a record without the features that the options name.
     """
-    folder, options = fetch(spec.uri), spec.parsed()
-    if not isinstance(options, TFRecordOptions) or not folder.is_dir():
+    folder, options = fetch(spec.uri), TFRecordOptions.model_validate(spec.options)
+    if not folder.is_dir():
         raise InputError("is no folder of TFRecord files", where=spec.uri)
     splits: dict[str, SourceSplit] = {}
     decoders: dict[str, Decoder] = {}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import read_manifest, staged, write_manifest
 from litemill.artifacts.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
-from litemill.config.kinds import Kernels
+from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE
 from litemill.errors import InputError
 from litemill.evaluate.metrics import PROPORTIONS, metric_function

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from litemill.config.kinds import METRICS
+from litemill.config.data_kinds import METRICS
 from litemill.errors import InputError, StepFailed
 from litemill.evidence import DatasetManifest
 
@@ -71,7 +71,7 @@ FUNCTIONS: dict[str, Metric] = {
     "rmse": lambda outcome, target: float(np.sqrt(np.mean(outcome))),
     "auc": area_under_curve,
 }
-"""Metric of outcomes and targets, by name; those of `litemill.config.kinds.METRICS`."""
+"""Metric of outcomes and targets, by name; those of `litemill.config.data_kinds.METRICS`."""
 
 
 def metric_function(name: str) -> Metric:

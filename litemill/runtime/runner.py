@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import joined, named, sample_shapes
-from litemill.config.kinds import Kernels
+from litemill.config.data_kinds import Kernels
 from litemill.errors import InputError, first_line
 
 MAX_BATCH = 64

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts.storage import fetch
-from litemill.config.kinds import TFRecordOptions
 from litemill.config.run import DataSpec, ModelSpec
 from litemill.data import prepare_data
-from litemill.data.preprocess import IMAGE_KINDS
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
 from litemill.models.peek import ModelFacts, peek
@@ -38,15 +36,9 @@ def prepare_for_model(
     return prepare_data(data, seed, out, source_sha256)
 
 
-def decodes_images(data: DataSpec) -> bool:
-    """Whether samples are encoded images."""
-    options = data.parsed()
-    return data.kind in IMAGE_KINDS and (not isinstance(options, TFRecordOptions) or options.encoding == "image")
-
-
 def open_questions(data: DataSpec) -> bool:
     """Whether the config leaves an image's size or colour to the model."""
-    return decodes_images(data) and not (data.preprocessing.resize and data.preprocessing.color)
+    return data.encodes_images() and not (data.preprocessing.resize and data.preprocessing.color)
 
 
 def fitted(data: DataSpec, model: ModelFacts) -> DataSpec:
@@ -56,7 +48,7 @@ def fitted(data: DataSpec, model: ModelFacts) -> DataSpec:
         InputError: The config says another size or colour.
     """
     shape = model.input_shape
-    if not decodes_images(data) or shape is None or len(shape) != 3:
+    if not data.encodes_images() or shape is None or len(shape) != 3:
         return data
     height, width, channels = shape
     now = data.preprocessing

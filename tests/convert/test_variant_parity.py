@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from litemill.config.kinds import Kernels
+from litemill.config.data_kinds import Kernels
 from litemill.convert.parity import compare, parity_samples, predictions
 from litemill.runtime import Runner
 from tests.workshop import RECIPES, digits, workshop

@@ -11,7 +11,7 @@ import pytest
 
 from examples.digits import train as digits
 from examples.fashion_mnist import train as fashion
-from litemill.config.kinds import Kernels
+from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step, parse_step

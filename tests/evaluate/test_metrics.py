@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as expected
 
-from litemill.config.kinds import METRICS
+from litemill.config.data_kinds import METRICS
 from litemill.errors import InputError, StepFailed
 from litemill.evaluate.bundle import Samples, _drop
 from litemill.evaluate.metrics import FUNCTIONS, higher_is_better, judge, metric_function
