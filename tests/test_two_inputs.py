@@ -94,7 +94,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = np.stack([train.y, -train.y], axis=1).astype(np.float32)
     model.fit(named(train.x), {"scores": train.y, "place": place}, epochs=8, verbose=0)
     model.save(root / "m.keras")
-    import_model(str(root / "m.keras"), root / "data", root / "model", root / "baseline")
+    import_model(str(root / "m.keras"), root / "data", out=root / "model", baseline=root / "baseline")
     recipes = {name: [Step(name=name)] for name in ("int8", "mixed-int8")}
     convert_bundle(root / "model", recipes, root / "variants", dataset=root / "data", keep=[])
     return Run(model, root / "m.keras", root / "data", root / "model", root / "baseline", root / "variants")
@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_told(run: Run, tmp_path: Path) -> None:
         InputError,
         match=r"has 2 inputs \(context, picture\), the data one\. Name each input of the model in data\.inputs",
     ):
-        import_model(str(run.source), tmp_path / "data", tmp_path / "model", tmp_path / "baseline")
+        import_model(str(run.source), tmp_path / "data", out=tmp_path / "model", baseline=tmp_path / "baseline")
 
 
 @pytest.mark.e2e

@@ -82,6 +82,12 @@ def digest(uri: str) -> str:
 
     It is the digest of the content; for `gs://` of the objects' names, generations and checksums, so that nothing has
     to be downloaded.
+
+    Args:
+        uri: A local path, or an address as `fetch` takes it.
+
+    Raises:
+        InputError: There is nothing at `uri`, or access is refused.
     """
     if is_remote(uri):
         return _digest(_blobs(uri))

@@ -57,16 +57,16 @@ def calibrate(
 def _prepared(config: Path, folder: Path, model: Path | None, dataset: Path | None) -> tuple[Path, Path]:
     """The config's model and data as artifacts, but for what is there already."""
     from litemill.config.load import load_config
-    from litemill.data import prepare_data
     from litemill.stages.import_model import import_model
+    from litemill.stages.prepare import prepare_data
 
     spec = load_config(config)
     if dataset is None:
         dataset = folder / "data"
-        prepare_data(spec.data, spec.training.seed, dataset)
+        prepare_data(spec.data, model=spec.model, seed=spec.training.seed, out=dataset)
     if model is None:
         model = folder / "model"
-        import_model(spec.model.uri, dataset, model, folder / "baseline", allow_unsafe=spec.model.allow_unsafe)
+        import_model(spec.model, dataset, out=model, baseline=folder / "baseline")
     return model, dataset
 
 

@@ -44,7 +44,7 @@ def import_source(config: Config, dataset: DatasetFolder, out: Out, baseline: Ou
     from litemill.stages.import_model import import_model
 
     model = load_config(config).model
-    manifest = import_model(model.uri, dataset, out, baseline, allow_unsafe=model.allow_unsafe)
+    manifest = import_model(model, dataset, out=out, baseline=baseline)
     console.out.print(f"{out}: {manifest.parameters:,} parameters; baseline in {baseline}", highlight=False)
 
 

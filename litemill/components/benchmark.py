@@ -28,10 +28,8 @@ def benchmark(
     import json
     from pathlib import Path
 
-    from litemill.benchmark import benchmark_bundle
+    import litemill as lm
 
-    found = benchmark_bundle(
-        target, Path(variants.path), Path(baseline.path), Path(dataset.path), Path(measurement.path)
-    )
+    found = lm.benchmark(target, variants.path, baseline=baseline.path, dataset=dataset.path, out=measurement.path)
     metrics.metadata.update({name: one.latency_ms["p50"] for name, one in found.items() if "p50" in one.latency_ms})
     Path(metrics.path).write_text(json.dumps(metrics.metadata))

@@ -27,17 +27,13 @@ def cluster(
         epochs: Passes over the train split, in place of the section's own.
         clustered: The model after this step, or the reason there is none.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.compress import cluster_model
-    from litemill.config.run import Training
-    from litemill.config.steps import ClusterOptions
-
-    cluster_model(
-        Path(model.path),
-        Path(dataset.path),
-        ClusterOptions.model_validate(options),
-        Training.model_validate({**training, "epochs": epochs}),
-        Path(clustered.path),
-        source=Path(source.path),
+    lm.train(
+        model.path,
+        dataset.path,
+        {"cluster": options},
+        training={**training, "epochs": epochs},
+        source=source.path,
+        out=clustered.path,
     )

@@ -40,15 +40,14 @@ def compare(
         silently takes a condition on a named one for false.
     """
     import shutil
-    from pathlib import Path
 
-    from litemill.artifacts.layout import REPORT, SUMMARY
-    from litemill.config.run import Budget
-    from litemill.track import compare as compare_runs
+    import litemill as lm
 
     ids = [one for group in run_ids for one in group.split(",") if one]
-    limits = Budget.model_validate(budget).replaced(max_accuracy_drop, int(max_size_bytes))
-    found = compare_runs(run_id, ids, name, limits, objective, Path(results.path), Path(diagnosis.path))
-    shutil.copyfile(Path(results.path) / REPORT, report.path)
-    shutil.copyfile(Path(results.path) / SUMMARY, summary.path)
+    limits = lm.Budget(**budget).replaced(max_accuracy_drop, int(max_size_bytes))
+    found = lm.compare_runs(
+        run_id, ids, name=name, budget=limits, objective=objective, out=results.path, diagnosis=diagnosis.path
+    )
+    shutil.copyfile(f"{results.path}/report.html", report.path)
+    shutil.copyfile(f"{results.path}/summary.md", summary.path)
     return "pass" if found.winner else "fail"

@@ -31,10 +31,8 @@ def doctor(
         seed: Seed of every draw.
         diagnosis: What was found, as a page.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.config.run import DataSpec, ModelSpec
-    from litemill.doctor import write_diagnosis
-
-    model = ModelSpec(uri=model_uri, allow_unsafe=allow_unsafe)
-    write_diagnosis(model, DataSpec.model_validate({**data, "uri": data_uri}), recipes, int(seed), Path(diagnosis.path))
+    run = {"name": "run", "data": {**data, "uri": data_uri}, "recipes": recipes, "training": {"seed": int(seed)}}
+    model = {"uri": model_uri, "allow_unsafe": allow_unsafe}
+    lm.doctor({**run, "model": model}, out=diagnosis.path, sha256=model_sha256)

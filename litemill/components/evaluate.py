@@ -28,14 +28,9 @@ def evaluate(
     import json
     from pathlib import Path
 
-    from litemill.evaluate import evaluate_bundle
+    import litemill as lm
 
-    found = evaluate_bundle(
-        Path(variants.path),
-        Path(dataset.path),
-        Path(evaluation.path),
-        Path(reference.path) if reference else None,
-        kernels=kernels,
-    )
+    paired = reference.path if reference else None
+    found = lm.evaluate(variants.path, dataset.path, out=evaluation.path, reference=paired, kernels=kernels)
     metrics.metadata.update({name: one.value for name, one in found.items() if one.status == "ok"})
     Path(metrics.path).write_text(json.dumps(metrics.metadata))

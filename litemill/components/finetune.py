@@ -27,17 +27,13 @@ def finetune(
         epochs: Passes over the train split, in place of the section's own.
         tuned: The model after this step, or the reason there is none.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.compress import finetune_model
-    from litemill.config.run import Training
-    from litemill.config.steps import FinetuneOptions
-
-    finetune_model(
-        Path(model.path),
-        Path(dataset.path),
-        FinetuneOptions.model_validate(options),
-        Training.model_validate({**training, "epochs": epochs}),
-        Path(tuned.path),
-        source=Path(source.path),
+    lm.train(
+        model.path,
+        dataset.path,
+        {"finetune": options},
+        training={**training, "epochs": epochs},
+        source=source.path,
+        out=tuned.path,
     )

@@ -15,6 +15,6 @@ def finish_run(name: str, pipeline_run_id: str, status: PipelineTaskFinalStatus)
         pipeline_run_id: Kubeflow's id of this pipeline run, by which the parent run is found.
         status: How the pipeline ended.
     """
-    from litemill.track import finish_run as close
+    import litemill as lm
 
-    close(name, pipeline_run_id, status.state, status.error_message or "")
+    lm.finish_run(name, pipeline_run_id, status.state, status.error_message or "")

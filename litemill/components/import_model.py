@@ -25,8 +25,7 @@ def import_model(
         model: The source model, ready for train-aware steps and for the converter.
         baseline: A bundle with the float32 variant.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.stages.import_model import import_model as bring_in
-
-    bring_in(uri, Path(dataset.path), Path(model.path), Path(baseline.path), sha256, allow_unsafe=allow_unsafe)
+    source = {"uri": uri, "allow_unsafe": allow_unsafe}
+    lm.import_model(source, dataset.path, out=model.path, baseline=baseline.path, sha256=sha256)

@@ -27,16 +27,14 @@ def int8_convert(
         variants: The bundle: one folder a recipe, those of `bundle` included.
         bundle: The variants that `ptq` made of the same model.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.convert import convert_bundle
-
-    convert_bundle(
-        Path(model.path),
+    lm.convert(
+        model.path,
         recipes,
-        Path(variants.path),
-        dataset=Path(dataset.path),
-        bundle=Path(bundle.path) if bundle else None,
+        out=variants.path,
+        dataset=dataset.path,
+        bundle=bundle.path if bundle else None,
         seed=int(seed),
-        **deploy,
+        deploy=deploy,
     )

@@ -32,7 +32,7 @@ def log_variants(
     """
     from pathlib import Path
 
-    from litemill.track import log_variants as log
+    import litemill as lm
 
     measured = [
         measurement_1,
@@ -45,4 +45,4 @@ def log_variants(
         measurement_8,
     ]
     folders = [Path(one.path) for one in measured if one]
-    return ",".join(log(run_id, Path(variants.path), Path(evaluation.path), folders))
+    return ",".join(lm.log_variants(run_id, Path(variants.path), Path(evaluation.path), folders))

@@ -29,10 +29,7 @@ def prepare_data(
         model_sha256: Its digest.
         allow_unsafe: Accept a model with Lambda layers.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.config.run import DataSpec, ModelSpec
-    from litemill.stages.prepare import prepare_for_model
-
-    model = ModelSpec(uri=model_uri, allow_unsafe=allow_unsafe) if model_uri else None
-    prepare_for_model(DataSpec.model_validate({**data, "uri": uri}), model, int(seed), Path(dataset.path), sha256)
+    model = {"uri": model_uri, "allow_unsafe": allow_unsafe} if model_uri else None
+    lm.prepare_data({**data, "uri": uri}, model=model, seed=int(seed), out=dataset.path, sha256=sha256)

@@ -27,17 +27,13 @@ def prune(
         epochs: Passes over the train split, in place of the section's own.
         pruned: The model after this step, or the reason there is none.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.compress import prune_model
-    from litemill.config.run import Training
-    from litemill.config.steps import PruneOptions
-
-    prune_model(
-        Path(model.path),
-        Path(dataset.path),
-        PruneOptions.model_validate(options),
-        Training.model_validate({**training, "epochs": epochs}),
-        Path(pruned.path),
-        source=Path(source.path),
+    lm.train(
+        model.path,
+        dataset.path,
+        {"prune": options},
+        training={**training, "epochs": epochs},
+        source=source.path,
+        out=pruned.path,
     )

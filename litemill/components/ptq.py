@@ -25,8 +25,6 @@ def ptq(
         deploy: The config's `deploy` section.
         variants: The bundle: one folder a recipe.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.convert import convert_bundle
-
-    convert_bundle(Path(model.path), recipes, Path(variants.path), dataset=Path(dataset.path), seed=int(seed), **deploy)
+    lm.convert(model.path, recipes, out=variants.path, dataset=dataset.path, seed=int(seed), deploy=deploy)

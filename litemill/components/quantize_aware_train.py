@@ -27,17 +27,13 @@ def quantize_aware_train(
         epochs: Passes over the train split, in place of the section's own.
         trained: The model after this step, or the reason there is none.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.compress import qat_model
-    from litemill.config.run import Training
-    from litemill.config.steps import QatOptions
-
-    qat_model(
-        Path(model.path),
-        Path(dataset.path),
-        QatOptions.model_validate(options),
-        Training.model_validate({**training, "epochs": epochs}),
-        Path(trained.path),
-        source=Path(source.path),
+    lm.train(
+        model.path,
+        dataset.path,
+        {"qat": options},
+        training={**training, "epochs": epochs},
+        source=source.path,
+        out=trained.path,
     )

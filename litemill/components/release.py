@@ -15,11 +15,8 @@ def release(results: Input[Artifact], uri: str, run_id: str) -> str:
         uri: Folder or gs:// prefix; nothing in it is ever overwritten.
         run_id: The parent run, which gets the address as a tag.
     """
-    from pathlib import Path
+    import litemill as lm
 
-    from litemill.stages.release import release_winner
-    from litemill.track import tag_run
-
-    address = release_winner(Path(results.path), uri)
-    tag_run(run_id, {"litemill.release": address})
+    address = lm.release(results.path, uri)
+    lm.tag_run(run_id, {"litemill.release": address})
     return address

@@ -20,8 +20,7 @@ def start_run(name: str, model_uri: str, data_uri: str, settings: dict, pipeline
         settings: Recipes, targets, training and budget, recorded as parameters of the run.
         pipeline_run_id: Kubeflow's id of this pipeline run.
     """
-    from litemill.artifacts.storage import digest
-    from litemill.track import start_run as open_run
+    import litemill as lm
 
-    run_id = open_run(name, settings, pipeline_run_id=pipeline_run_id)
-    return run_id, digest(model_uri), digest(data_uri) if data_uri else ""
+    run_id = lm.start_run(name, settings, pipeline_run_id=pipeline_run_id)
+    return run_id, lm.digest(model_uri), lm.digest(data_uri) if data_uri else ""

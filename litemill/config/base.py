@@ -65,7 +65,8 @@ def _whole(value: Any) -> Any:
 
 def first_mistake(error: ValidationError, options: type[BaseModel]) -> str:
     """Say the first thing wrong with a set of options, with the nearest valid spelling for an unknown one."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = min(found, key=lambda item: item["type"] != "extra_forbidden")  # a typo is why another is missing
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = list(options.model_fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -19,7 +20,7 @@ MOST_MISTAKES = 20
 """Mistakes that are listed; a file that is no run config at all has thousands."""
 
 
-def load_config(path: Path) -> RunSpec:
+def load_config(path: str | Path) -> RunSpec:
     """Read and validate a run config.
 
     Args:
@@ -27,7 +28,14 @@ def load_config(path: Path) -> RunSpec:
 
     Raises:
         ConfigError: The file is missing, is not a YAML mapping, or breaks the schema; one line for each mistake.
+
+    Example:
+        >>> import litemill as lm
+        >>> spec = lm.load_config("digits.yaml")
+        >>> spec.name, list(spec.recipes)
+        ('digits', ['int8'])
     """
+    path = Path(path)
     written = read_yaml(path)
     where = shown_path(path)
     if not isinstance(written.value, dict):
@@ -40,6 +48,22 @@ def load_config(path: Path) -> RunSpec:
         if len(found) > MOST_MISTAKES:
             message.append(f"{where}: … and {len(found) - MOST_MISTAKES} more mistakes")
         raise ConfigError("\n".join(message)) from None
+
+
+def read_spec(written: Mapping[str, Any]) -> RunSpec:
+    """Validate a run config that was built in Python.
+
+    Args:
+        written: What the YAML file would say.
+
+    Raises:
+        ConfigError: It breaks the schema; one line for each mistake.
+    """
+    try:
+        return RunSpec.model_validate(written)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        raise ConfigError("\n".join(map(_message, found[:MOST_MISTAKES]))) from None
 
 
 def _place(item: Any) -> tuple[int | str, ...]:

@@ -166,6 +166,8 @@ def parse_step(written: Step | str | dict[str, Any]) -> Step:
         return written
     if isinstance(written, str):
         name, options = written, dict[str, Any]()
+    elif isinstance(written, dict) and written.keys() == {"name", "options"}:  # a spec that was written as data
+        name, options = written["name"], written["options"]
     elif isinstance(written, dict) and len(written) == 1:
         name, options = next(iter(written.items()))
         options = {} if options is None else options

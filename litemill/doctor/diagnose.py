@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from litemill.artifacts.files import write_text
 from litemill.artifacts.storage import fetch
-from litemill.config.run import DataSpec, ModelSpec, RunSpec, Training
-from litemill.config.steps import Step
+from litemill.config.run import RunSpec
+from litemill.config.written import spec_of
 from litemill.data.checks import check_source, open_source
 from litemill.doctor.findings import Diagnosis, Finding, to_markdown
 from litemill.doctor.layers import examine_layers, examine_preprocessing_layers, examine_recipes, examine_rewrites
@@ -21,13 +21,17 @@ from litemill.models.source import load_source
 from litemill.stages.prepare import fitted
 
 
-def diagnose(spec: RunSpec) -> Diagnosis:
+def diagnose(spec: RunSpec, *, sha256: str = "") -> Diagnosis:
     """Examine a run's data, model and recipes.
+
+    Args:
+        spec: The run.
+        sha256: Digest of the model where it is known already; it must be the same still.
 
     Raises:
         InputError: The data or the model can't be used at all.
     """
-    path = fetch(spec.model.uri)
+    path = fetch(spec.model.uri, sha256=sha256)
     section = fitted(spec.data, peek(path, allow_unsafe=spec.model.allow_unsafe))
     facts = check_source(section)
     data = open_source(section, spec.training.seed)
@@ -47,24 +51,34 @@ def diagnose(spec: RunSpec) -> Diagnosis:
     )
 
 
-def write_diagnosis(
-    model: ModelSpec, data: DataSpec, recipes: Mapping[str, Sequence[Step | dict[str, Any]]], seed: int, out: Path
+def doctor(
+    config: RunSpec | Mapping[str, Any] | str | Path, *, out: str | Path | None = None, sha256: str = ""
 ) -> Diagnosis:
-    """Examine a run and leave what was found as a Markdown page. Sources that can't be used are a finding too.
+    """Say before any training what of a run will and will not work. A source that cannot be used is a finding too.
 
     Args:
-        model: The source model.
-        data: The data section of the run.
-        recipes: Steps by recipe name, as `Step` or its plain data.
-        seed: Of every draw.
-        out: The file to write.
+        config: A YAML file, a spec, or a mapping as YAML has it.
+        out: A Markdown file to write.
+        sha256: Digest of the model where it is known already, as `digest` gives it; it must be the same still.
+
+    Returns:
+        What was found of the data and its preprocessing, the layers, and each recipe.
+
+    Raises:
+        ConfigError: Something in the config is wrong.
+
+    Example:
+        >>> import litemill as lm
+        >>> diagnosis = lm.doctor("digits.yaml")
+        >>> diagnosis.recipes
+        {'int8': ''}
     """
-    steps = {name: [Step.model_validate(step) for step in written] for name, written in recipes.items()}
-    spec = RunSpec(name="run", model=model, data=data, training=Training(seed=seed), recipes=steps)
+    spec = spec_of(config)
     try:
-        diagnosis = diagnose(spec)
+        diagnosis = diagnose(spec, sha256=sha256)
     except InputError as error:
         # The task that needs the source fails with the same words; here they are the diagnosis.
         diagnosis = Diagnosis(findings=[Finding(level="error", what=str(error))])
-    write_text(out, to_markdown(diagnosis))
+    if out is not None:
+        write_text(Path(out), to_markdown(diagnosis))
     return diagnosis

@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from litemill.evidence.display import Shown
+
 Status = Literal["ok", "failed"]
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
-class Evidence(BaseModel):
+class Evidence(Shown):
     """Base of all evidence."""
 
     model_config = ConfigDict(extra="forbid")

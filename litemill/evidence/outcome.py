@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -11,6 +11,8 @@ from litemill.evidence.base import Estimate, Evidence, Status
 
 class Evaluation(Evidence):
     """`evaluation.json`; the outcome for each test sample is in `samples.npz` beside it (`outcome`, `prediction`)."""
+
+    columns: ClassVar[tuple[str, ...]] = ("metric", "value", "drop", "agreement", "samples", "status", "reason")
 
     recipe: str
     status: Status = "ok"
@@ -41,6 +43,11 @@ class Parity(BaseModel):
 
 class Measurement(Evidence):
     """`measurement.json`: one variant on one target."""
+
+    columns: ClassVar[tuple[str, ...]] = (
+        *("target", "kind", "status", "reason", "latency_ms", "ratio_to_float32", "comparison"),
+        *("delegated_fraction", "arena_bytes", "peak_memory_bytes", "realised_bytes"),
+    )
 
     recipe: str
     target: str

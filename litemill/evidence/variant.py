@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -67,6 +67,8 @@ class SlimReport(BaseModel):
 
 class VariantManifest(Evidence):
     """`variant.json`: a `.tflite` and where it came from, or the reason there is none."""
+
+    columns: ClassVar[tuple[str, ...]] = ("steps", "status", "reason", "size_bytes", "gzip_bytes", "sha256", "seconds")
 
     recipe: str
     steps: list[str]

@@ -6,6 +6,7 @@ the image's name stands for the library; on a laptop nothing does, and a stale r
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib.metadata
@@ -19,6 +20,7 @@ from pathlib import Path
 import grimp
 
 import litemill
+from litemill import PLACES
 
 LIBRARY = Path(litemill.__file__).parent
 
@@ -70,11 +72,37 @@ def files_of(component: str) -> list[Path]:
         module = waiting.pop()
         seen.add(module)
         files |= _files(module)
-        imported = _graph().find_modules_directly_imported_by(module)
+        imported = _imported(module)
         own = {_package(name) for name in imported} - {"litemill"}
         beside = {name for package in own for name in _graph().find_descendants(package) | {package}}
         waiting |= {name for name in imported | beside if name.startswith("litemill")} - seen
     return sorted(files)
+
+
+def _imported(module: str) -> set[str]:
+    """The modules that a module imports directly. A public name counts as the module it is in, and no other does.
+
+    Of `import litemill as lm; lm.convert(…)` an import graph knows only the package itself; of
+    `from litemill import convert` it takes the folder of that name.
+    """
+    imported = set(_graph().find_modules_directly_imported_by(module))
+    file = LIBRARY.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    if not file.is_file():
+        return imported
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    named, aliases = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == LIBRARY.name:
+            named |= {name.name for name in node.names}
+        elif isinstance(node, ast.Import):
+            aliases |= {name.asname or name.name for name in node.names if name.name == LIBRARY.name}
+    named |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases
+    }
+    public = {name: PLACES[name] for name in named if name in PLACES}
+    return imported - {f"{LIBRARY.name}.{name}" for name in public} | set(public.values())
 
 
 def own_code(reference: str) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from kfp import dsl, local
 
 from litemill.components.images import EDGE, TRAIN
 from litemill.config.run import RunSpec
+from litemill.config.written import spec_of
+from litemill.doctor.preflight import preflight
 from litemill.errors import LitemillError
 from litemill.pipelines.containers import container_runner
 from litemill.pipelines.fingerprint import fingerprint, own_code
@@ -24,6 +27,10 @@ from litemill.pipelines.places import check_places, deliver
 from litemill.pipelines.tasks import TaskSetup
 from litemill.select.results import Results
 
+log = logging.getLogger(__name__)
+
+WORK = Path(".litemill")
+"""Where a run keeps what it does not deliver: below the current folder, as tools of a project do."""
 CODE = "LITEMILL_CODE"
 """Task variable that carries the library's digest into Kubeflow's cache key."""
 
@@ -43,7 +50,7 @@ class RunLog:
         return self.file.write(text)
 
     def begin(self) -> None:
-        """Forget what was said until now: another task speaks."""
+        """Forget what was printed until now: another task speaks."""
         self.tail.clear()
         self._line = ""
 
@@ -57,6 +64,47 @@ class RunLog:
         message = [line for line in lines if line.startswith("litemill.errors.")]
         errors = message or [line for line in lines if "Error" in line.split(":")[0]] or lines
         return errors[-1].partition(": ")[2] or errors[-1] if errors else "it printed nothing"
+
+
+def run(
+    config: RunSpec | Mapping[str, Any] | str | Path,
+    *,
+    out: str | Path | None = None,
+    work: str | Path = WORK,
+    cache: bool = True,
+    containers: bool = False,
+    on_task: Callable[[TaskEvent], None] = lambda event: None,
+) -> Results:
+    """Run the whole pipeline on this machine: the same tasks as on Kubeflow, each in a process of its own.
+
+    Args:
+        config: A YAML file, a spec built in Python, or a mapping as YAML has it. Relative paths in it are meant from
+            the current folder.
+        out: Folder for `results.json`, the report and every variant; `out/<name>` without it.
+        work: Folder for what tasks pass on, the cache and the logs.
+        cache: Whether tasks whose inputs and code are the same are served from earlier runs.
+        containers: Whether tasks run in the project's images instead of processes.
+        on_task: Called when a task begins and ends.
+
+    Returns:
+        The variants, ranked, and the one to ship: `winner`, empty where none keeps to the budget.
+
+    Raises:
+        ConfigError: Something in the config is wrong, or `out` holds something else than results.
+        InputError: A source is missing or broken, or the model's input differs from the data's.
+        LitemillError: A task failed; names it, its error and the log.
+
+    Example:
+        >>> import litemill as lm
+        >>> results = lm.run("digits.yaml", out="results")
+        >>> results.winner
+        'int8'
+    """
+    spec = spec_of(config)
+    for warning in preflight(spec).warnings:
+        log.warning("%s", warning)
+    folder = Path("out") / spec.name if out is None else Path(out)
+    return run_locally(spec, folder, Path(work), cache=cache, containers=containers, tell=on_task)
 
 
 def run_locally(
@@ -108,17 +156,17 @@ def _run(
 
     def watch(event: TaskEvent) -> None:
         if event.state == "started":
-            log.begin()
+            printed.begin()
         elif event.state == "failed":
-            failed.append((event.name, log.last_line()))
+            failed.append((event.name, printed.last_line()))
         elif event.name == "compare":
             found["results"] = Path(event.outputs["results"].path)
         tell(event)
 
     with tempfile.NamedTemporaryFile("w", dir=logs, prefix=f"{spec.name}-", suffix=".log", delete=False) as file:
-        log = RunLog(file)  # type: ignore[arg-type]
+        printed = RunLog(file)  # type: ignore[arg-type]
         # A stream of its own keeps what tasks print out of the progress display.
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), warnings.catch_warnings():
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             local.init(
                 runner,

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from litemill.config.run import Budget
 from litemill.evidence import Estimate, Measurement, Status, Verdict
+from litemill.evidence.display import flat, frame, rows_html
+
+COLUMNS = ("accuracy", "accuracy_drop", "size_bytes", "gzip_bytes", "verdict", "status", "reason")
+"""What the table in a notebook shows of each variant, beside its median on each target."""
 
 
 class Entry(BaseModel):
@@ -82,3 +86,31 @@ class Results(Entry):
     budget: Budget = Budget()
     mlflow_run_id: str = ""
     variants: list[VariantResult] = Field(default_factory=list, description="admissible ones first, by rank")
+
+    def _repr_html_(self) -> str:
+        """The ranked table, for a notebook."""
+        title = f"{self.name}: ship {self.winner}" if self.winner else f"{self.name}: nothing to ship"
+        rows = []
+        for one in self.variants:
+            medians = {f"{target} p50 ms": value for target, value in _medians(one).items()}
+            fields = {name: getattr(one, name) for name in COLUMNS}
+            rows.append({"": "★ " * (one.recipe == self.winner) + one.recipe} | fields | medians)
+        return rows_html(f"{title}. {self.reason}", rows)
+
+    def to_frame(self) -> Any:
+        """A pandas frame with one row a variant, ranked; bounds of intervals beside their values.
+
+        Raises:
+            LitemillError: pandas is not installed.
+        """
+        return frame(
+            [
+                flat(one) | {f"{target} p50 ms": value for target, value in _medians(one).items()}
+                for one in self.variants
+            ]
+        )
+
+
+def _medians(variant: VariantResult) -> dict[str, float]:
+    """Median latency by target, of those that have one."""
+    return {name: found.latency_ms["p50"] for name, found in variant.measurements.items() if "p50" in found.latency_ms}

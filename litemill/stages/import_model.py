@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 from litemill.artifacts.files import read_manifest, staged
 from litemill.artifacts.layout import TFLITE, VARIANT
 from litemill.artifacts.storage import digest, fetch, resolve
-from litemill.config.run import BASELINE
+from litemill.config.run import BASELINE, ModelSpec
 from litemill.config.schemes import FLOAT32
 from litemill.config.steps import Step
+from litemill.config.written import model_of
 from litemill.convert import convert_bundle
 from litemill.data import Splits
 from litemill.errors import InputError
@@ -37,25 +40,45 @@ classes, rounding alone moves a single output by 1e-3 (MobileNetV2), which says 
 
 
 def import_model(
-    uri: str, dataset: Path, out: Path, baseline: Path, origin_sha256: str = "", *, allow_unsafe: bool = False
+    model: ModelSpec | Mapping[str, Any] | str | Path,
+    dataset: str | Path,
+    *,
+    out: str | Path,
+    baseline: str | Path,
+    sha256: str = "",
 ) -> ModelManifest:
-    """Import a trained model.
+    """Bring a trained model in: load it, check it against the data, and prove its float32 conversion.
 
     Args:
-        uri: Path or address of the model, as `litemill.artifacts.storage` reads it.
-        dataset: Dataset artifact: the model must take its samples.
-        out: Folder of the Model artifact to write.
-        baseline: Variants bundle to write, with the float32 conversion that every variant is compared with.
-        origin_sha256: Digest of what is at `uri` where it is known already; it must be the same still.
-        allow_unsafe: Load Lambda layers, which are Python code in the file.
+        model: A path or address, or the `model` section of a run config.
+        dataset: Folder that `prepare_data` wrote: the model must take its samples.
+        out: Folder of the model to write, for `train` and `convert`; it must not exist yet.
+        baseline: Folder of variants to write, with the float32 conversion that every variant is compared with.
+        sha256: Digest of the model where it is known already, as `digest` gives it; it must be the same still.
+
+    Returns:
+        The manifest of the model; `notes` say what was rewritten to bring it in.
 
     Raises:
-        InputError: The model can't be used, doesn't fit the data, or its conversion gives other outputs.
+        ConfigError: A key of `model` is wrong.
+        InputError: The model cannot be used, does not fit the data, or its conversion gives other outputs.
+
+    Example:
+        >>> import litemill as lm
+        >>> imported = lm.import_model("digits.keras", "data", out="model", baseline="baseline")
+        >>> imported.status, imported.inputs[0].shape
+        ('ok', [-1, 8, 8, 1])
     """
+    spec = model_of(model)
+    return _import(spec, Path(dataset), Path(out), Path(baseline), sha256)
+
+
+def _import(spec: ModelSpec, dataset: Path, out: Path, baseline: Path, origin_sha256: str) -> ModelManifest:
+    uri = spec.uri
     data = Splits.open(dataset)
     resolved = resolve(uri)
     path = fetch(resolved, sha256=origin_sha256)
-    source = load_source(path, allow_unsafe=allow_unsafe, output=data.manifest.output)
+    source = load_source(path, allow_unsafe=spec.allow_unsafe, output=data.manifest.output)
     check_fit(source.facts, tuple(data.manifest.input_shape), "the data", data.manifest.inputs)
     x = np.asarray(data.test.x[:SAMPLES])
     reference = _reference(source, x, data.manifest, uri)

@@ -37,6 +37,27 @@ class Inspection(Evidence):
     )
 
 
+def inspect(file: str | Path) -> Inspection:
+    """Everything that a `.tflite` shows of itself, Litemill's or not, and what XNNPACK takes of it on this host.
+
+    Args:
+        file: The file. What cannot be read from it is taken from its `variant.json` where that is beside it.
+
+    Returns:
+        Sizes, digests, ops, weights, what was fused, and what accelerators would take.
+
+    Raises:
+        InputError: The file is missing, is not a `.tflite`, is damaged, or LiteRT cannot open it.
+
+    Example:
+        >>> import litemill as lm
+        >>> found = lm.inspect("baseline/baseline/model.tflite")
+        >>> found.graph.inputs[0].dtype, found.graph.ops["FULLY_CONNECTED"]
+        ('float32', 1)
+    """
+    return inspect_file(Path(file))
+
+
 def inspect_file(path: Path) -> Inspection:
     """Read a `.tflite`, and ask LiteRT what XNNPACK takes of it on this host.
 

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from litemill.artifacts.storage import fetch
 from litemill.config.run import DataSpec, ModelSpec
-from litemill.data import prepare_data
+from litemill.config.written import model_of, section_of
+from litemill.data import prepare_data as write_splits
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
 from litemill.models.peek import ModelFacts, peek
 
 COLORS = {1: "grayscale", 3: "rgb"}
 """Colour mode by number of channels."""
+
+
+def prepare_data(
+    data: DataSpec | Mapping[str, Any],
+    *,
+    out: str | Path,
+    model: ModelSpec | Mapping[str, Any] | str | Path | None = None,
+    seed: int = 0,
+    sha256: str = "",
+) -> DatasetManifest:
+    """Read a data set once and write its train, calibration and test splits, preprocessed.
+
+    Args:
+        data: The `data` section of a run config.
+        out: Folder to write; it must not exist yet.
+        model: The source model: what the config leaves open of an image's size and colour is what it takes. Not
+            needed where the config says all of it, or where samples are not images.
+        seed: Seed of every draw.
+        sha256: Digest of the data's source where it is known already, as `digest` gives it.
+
+    Returns:
+        The manifest: shapes, classes, and how many samples each split has.
+
+    Raises:
+        ConfigError: A key of `data` or `model` is wrong.
+        InputError: The data or the model cannot be used, or the config asks for images that the model cannot take.
+
+    Example:
+        >>> import litemill as lm
+        >>> made = lm.prepare_data({"kind": "digits", "preprocessing": {"scale": 1 / 16}}, out="data")
+        >>> made.input_shape, made.classes, made.splits["test"].samples
+        ([8, 8, 1], 10, 450)
+    """
+    source = None if model is None else model_of(model)
+    return prepare_for_model(section_of(DataSpec, data, "data"), source, seed, Path(out), sha256)
 
 
 def prepare_for_model(
@@ -33,7 +70,7 @@ def prepare_for_model(
     """
     if model and open_questions(data):
         data = fitted(data, peek(fetch(model.uri), allow_unsafe=model.allow_unsafe))
-    return prepare_data(data, seed, out, source_sha256)
+    return write_splits(data, seed, out, source_sha256)
 
 
 def open_questions(data: DataSpec) -> bool:

@@ -14,6 +14,23 @@ from litemill.errors import InputError, StepFailed
 from litemill.select.results import Results
 
 
+def release(results: str | Path, uri: str) -> str:
+    """Publish the winner of a run with its evidence, once and for good.
+
+    Args:
+        results: Folder with `results.json`, the report and `variants/`, as `run` and `compare` write it.
+        uri: Folder or gs:// prefix; nothing in it is ever overwritten.
+
+    Returns:
+        Address of the release; where the same file was released before, that address.
+
+    Raises:
+        StepFailed: No variant won, so there is nothing to release.
+        InputError: Something else is at the address, or access is refused.
+    """
+    return release_winner(Path(results), uri)
+
+
 def release_winner(results: Path, uri: str) -> str:
     """Publish the winning variant with its evidence, the report and the results.
 

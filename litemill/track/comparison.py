@@ -67,6 +67,37 @@ def compare(
     return results
 
 
+def compare_runs(
+    run_id: str,
+    run_ids: Sequence[str],
+    *,
+    name: str,
+    budget: Budget,
+    objective: str,
+    out: str | Path,
+    diagnosis: str | Path | None = None,
+) -> Results:
+    """Compare the variants of MLflow runs: what `compare` does on folders, and log the result to the parent run.
+
+    Args:
+        run_id: The parent run, from `start_run`.
+        run_ids: The variants' runs, from `log_variants`.
+        name: Name of the run.
+        budget: What a variant must keep to be shipped.
+        objective: What to minimise among those, as the config has it.
+        out: Folder for `results.json`, `report.html`, `summary.md` and every variant; it must not exist yet.
+        diagnosis: What the doctor wrote before the run; kept beside the results.
+
+    Returns:
+        The variants, ranked.
+
+    Raises:
+        InputError: There are no runs to compare, or one holds no variant.
+        LitemillError: The store cannot be used.
+    """
+    return compare(run_id, run_ids, name, budget, objective, Path(out), None if diagnosis is None else Path(diagnosis))
+
+
 def _fetch(client: MlflowClient, run_id: str, into: Path) -> str:
     """Download a child run's files to a folder named after its recipe, and return that name."""
     recipe = str(client.get_run(run_id).data.tags.get(RECIPE, ""))

@@ -140,6 +140,10 @@ def _close(client: MlflowClient, run_id: str, status: RunStatus, error: str) -> 
 def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run, secrets hidden.
 
+    Args:
+        run_id: The run, from `start_run`.
+        tags: Text by name.
+
     Raises:
         LitemillError: The store cannot be used, or there is no such run.
     """

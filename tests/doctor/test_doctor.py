@@ -10,12 +10,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import litemill as lm
 from litemill.cli.app import app
-from litemill.config.run import DataSpec, ModelSpec, Preprocessing, RunSpec
+from litemill.config.run import DataSpec, Preprocessing, RunSpec
 from litemill.data.checks import open_source
 from litemill.data.digits import open_digits
 from litemill.data.preprocess import preprocess
-from litemill.doctor import diagnose, to_markdown, write_diagnosis
+from litemill.doctor import diagnose, to_markdown
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.models import load_model
@@ -128,20 +129,29 @@ def test_leaks_blank_samples_imbalance_and_coverage(tmp_path: Path) -> None:
 
 
 def test_the_task_writes_what_it_finds_and_never_fails_for_it(digits_model: Path, tmp_path: Path) -> None:
-    """Recipes come as plain data; data that can't be used is a finding, told in the words of the task that needs it."""
-    recipes = {"pruned": [{"name": "prune", "options": {"sparsity": 0.5}}, {"name": "int8", "options": {}}]}
-    model = ModelSpec(uri=str(digits_model.parent / "digits.keras"))
-    wrong = DataSpec(kind="digits", preprocessing=Preprocessing(scale=1 / 255))
-    found = write_diagnosis(model, wrong, recipes, 3, tmp_path / "wrong.md")
+    """Recipes come as plain data; data that can't be used is a finding, in the words of the task that needs it."""
+    run = {"name": "run", "model": {"uri": str(digits_model.parent / "digits.keras")}, "training": {"seed": 3}}
+    run |= {"recipes": {"pruned": [{"name": "prune", "options": {"sparsity": 0.5}}, {"name": "int8", "options": {}}]}}
+    wrong = {"kind": "digits", "preprocessing": {"scale": 1 / 255}}
+    found = lm.doctor({**run, "data": wrong}, out=tmp_path / "wrong.md")
     assert [finding.level for finding in found.findings] == ["ok", "ok", "error"]
     answer = (tmp_path / "wrong.md").read_text()
     assert "Set data.preprocessing: {scale: 0.0625}" in answer
     assert "| pruned | should work |" in answer
-    absent = DataSpec(kind="npz", uri=str(tmp_path / "absent.npz"))
-    write_diagnosis(model, absent, recipes, 3, tmp_path / "absent.md")
+    absent = {"kind": "npz", "uri": str(tmp_path / "absent.npz")}
+    lm.doctor({**run, "data": absent}, out=tmp_path / "absent.md")
     assert f"- **error**: {tmp_path}/absent.npz: no such file" in (tmp_path / "absent.md").read_text()
     x = np.random.default_rng(0).random((40, 8, 8, 1))
     x[7, 2, 3] = np.inf
     np.savez(tmp_path / "inf.npz", x_train=x, y_train=np.arange(40) % 10, x_test=x[:6], y_test=np.arange(6))
-    write_diagnosis(model, DataSpec(kind="npz", uri=str(tmp_path / "inf.npz")), recipes, 3, tmp_path / "inf.md")
+    lm.doctor({**run, "data": {"kind": "npz", "uri": str(tmp_path / "inf.npz")}}, out=tmp_path / "inf.md")
     assert "[x_train]: sample 7 has NaN or infinite values. Clean the data first" in (tmp_path / "inf.md").read_text()
+
+
+def test_a_model_that_changed_since_its_digest_was_taken_is_not_diagnosed(digits_model: Path, tmp_path: Path) -> None:
+    """The diagnosis would be of another file than the one that is imported."""
+    run = {"name": "run", "model": {"uri": str(digits_model.parent / "digits.keras")}, "data": {"kind": "digits"}}
+    run |= {"recipes": {"int8": ["int8"]}}
+    found = lm.doctor(run, sha256="0" * 64)
+    assert [finding.level for finding in found.findings] == ["error"]
+    assert "digest" in found.findings[0].what or "changed" in found.findings[0].what

@@ -53,7 +53,9 @@ def test_a_model_and_data_come_from_a_bucket(bucket: Any, digits_model: Path, tm
     spec = DataSpec(kind="npz", uri="gs://mill/data/digits.npz", preprocessing=Preprocessing(scale=1 / 16))
     data = prepare_data(spec, 0, tmp_path / "dataset")
     assert data.source_sha256 == digest("gs://mill/data/digits.npz")
-    model = import_model("gs://mill/models/graph", tmp_path / "dataset", tmp_path / "model", tmp_path / "baseline")
+    model = import_model(
+        "gs://mill/models/graph", tmp_path / "dataset", out=tmp_path / "model", baseline=tmp_path / "baseline"
+    )
     assert model.origin == "gs://mill/models/graph" and model.origin_sha256 == digest("gs://mill/models/graph")
     assert sha256_of(fetch("gs://mill/models/graph")) == sha256_of(tmp_path / "graph")
 

@@ -78,7 +78,9 @@ def test_current_keras_models_come_through(name: str, photographs: Path, tmp_pat
     model = MODELS[name](keras.applications)
     spread_out(model, np.asarray(data.train.x))
     model.save(tmp_path / "m.keras")
-    manifest = import_model(str(tmp_path / "m.keras"), photographs, tmp_path / "model", tmp_path / "baseline")
+    manifest = import_model(
+        str(tmp_path / "m.keras"), photographs, out=tmp_path / "model", baseline=tmp_path / "baseline"
+    )
     assert manifest.trainable, manifest.notes
     expected = model.predict(np.asarray(data.test.x), verbose=0)
     assert len(set(expected.argmax(1))) > 1, "agreement on a constant answer would mean nothing"

@@ -219,7 +219,9 @@ def test_a_graph_is_imported_for_post_training_recipes_only(
     digits_model: Path, digits_dataset: Path, tmp_path: Path
 ) -> None:
     load_model(digits_model).export(str(tmp_path / "folder"))
-    manifest = import_model(str(tmp_path / "folder"), digits_dataset, tmp_path / "model", tmp_path / "baseline")
+    manifest = import_model(
+        str(tmp_path / "folder"), digits_dataset, out=tmp_path / "model", baseline=tmp_path / "baseline"
+    )
     assert not manifest.trainable and manifest == read_manifest(tmp_path / "model/model.json", ModelManifest)
     assert manifest.parameters == load_model(digits_model).count_params()
     x = Splits.open(digits_dataset).test.x

@@ -66,7 +66,7 @@ from litemill.convert import convert_bundle
 from litemill.evaluate import evaluate_bundle
 from litemill.stages.import_model import import_model
 source, dataset, out, recipes = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
-import_model(source, dataset, out / "model", out / "baseline")
+import_model(source, dataset, out=out / "model", baseline=out / "baseline")
 convert_bundle(out / "model", recipes, out / "variants", dataset=dataset)
 evaluate_bundle(out / "variants", dataset, out / "evaluation")
 sys.exit("tensorflow" in sys.modules)

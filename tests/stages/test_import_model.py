@@ -21,7 +21,7 @@ def test_a_model_comes_in_with_a_baseline_that_computes_the_same(
     digits_model: Path, digits_dataset: Path, tmp_path: Path
 ) -> None:
     source = digits_model.parent / "digits.keras"
-    manifest = import_model(str(source), digits_dataset, tmp_path / "model", tmp_path / "baseline")
+    manifest = import_model(str(source), digits_dataset, out=tmp_path / "model", baseline=tmp_path / "baseline")
     assert manifest == read_manifest(tmp_path / "model/model.json", ModelManifest)
     assert manifest.origin == str(source) and manifest.origin_sha256 == sha256_of(source)
     variant = read_manifest(tmp_path / "baseline/baseline/variant.json", VariantManifest)
@@ -45,7 +45,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused(
     model = tf_keras().Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(units)])
     model.save(tmp_path / "m.keras")
     with pytest.raises(InputError, match=message):
-        import_model(str(tmp_path / "m.keras"), digits_dataset, tmp_path / "model", tmp_path / "baseline")
+        import_model(str(tmp_path / "m.keras"), digits_dataset, out=tmp_path / "model", baseline=tmp_path / "baseline")
     assert [item.name for item in tmp_path.iterdir()] == ["m.keras"]
 
 
@@ -60,7 +60,7 @@ def test_a_model_that_computes_nothing_is_refused_and_leaves_nothing(
     model.layers[1].kernel.assign(np.full((64, 10), value))
     model.save(tmp_path / "m.keras")
     with pytest.raises(InputError, match=message):
-        import_model(str(tmp_path / "m.keras"), digits_dataset, tmp_path / "model", tmp_path / "baseline")
+        import_model(str(tmp_path / "m.keras"), digits_dataset, out=tmp_path / "model", baseline=tmp_path / "baseline")
     assert [item.name for item in tmp_path.iterdir()] == ["m.keras"]
 
 

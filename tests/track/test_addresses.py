@@ -76,7 +76,9 @@ def test_a_registered_model_is_imported_with_its_version_and_digest(
     registered(client, run, "model")
     uri = "models:/digits@champion"
     assert resolve(uri) == "models:/digits/1" and peek(fetch(uri)).input_shape == (8, 8, 1)
-    manifest = import_model(uri, digits_dataset, tmp_path / "model", tmp_path / "baseline", digest(uri))
+    manifest = import_model(
+        uri, digits_dataset, out=tmp_path / "model", baseline=tmp_path / "baseline", sha256=digest(uri)
+    )
     assert (manifest.origin, manifest.resolved) == (uri, "models:/digits/1")
     assert manifest.trainable and manifest.origin_sha256 == digest("models:/digits/1") == sha256_of(fetch(uri))
 
