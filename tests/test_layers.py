@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import litemill
+
 ROOT = Path(__file__).parents[1]
 COMPONENTS = sorted(
     path for path in (ROOT / "litemill" / "components").glob("*.py") if path.stem not in ("__init__", "images")
@@ -63,13 +65,19 @@ def test_a_component_is_thin(path: Path) -> None:
     body = functions[0].body
     assert ast.get_docstring(functions[0])
     inside = [node for node in body if isinstance(node, ast.ImportFrom | ast.Import)]
-    allowed = ("litemill", "pathlib", "json", "shutil")
-    for node in inside:
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-        assert all(name.split(".")[0] in allowed for name in names), ast.unparse(node)
+    allowed = {"import litemill as lm", "from pathlib import Path", "import json", "import shutil"}
+    assert {ast.unparse(node) for node in inside} <= allowed
+    used = {
+        node.attr for node in ast.walk(functions[0]) if isinstance(node, ast.Attribute) and _is_litemill(node.value)
+    }
+    assert used and used <= set(litemill.PLACES), "a compiled pipeline on a server may use public names only"
     statements = [node for node in body[1:] if node not in inside]
     assert len(statements) <= 6
     assert not any(isinstance(node, ast.If | ast.For | ast.While | ast.Try) for node in ast.walk(functions[0]))
+
+
+def _is_litemill(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "lm"
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
