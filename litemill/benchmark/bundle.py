@@ -104,7 +104,7 @@ def _measure(
         return {}
     distinct = {subject.sha256: subject for subject in (base, *subjects.values())}
     try:
-        with device_lock(target.device, target.timeout):
+        with device_lock(target.device, target.patience):
             return open_target(target).measure(list(distinct.values()), samples)
     except DeviceError as error:
         log.warning("%s: %s", target.name, error)

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.benchmark.session import Subject, failed
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import EDGETPU_COMPILER as PROGRAM
+from litemill.config.target_specs import EdgeTpuSpec
 from litemill.errors import DeviceError, InputError, StepFailed
 from litemill.evidence import Measurement
 from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.accelerators import ACCELERATORS
 
 NAME = "edgetpu"
-PROGRAM = "edgetpu_compiler"
+
 SECONDS = 300
 """The compiler ends itself after as many (by itself after 180), and is ended a little later."""
 
@@ -62,7 +63,7 @@ class Compiled:
 class EdgeTpuTarget:
     """Coral's Edge TPU, by its compiler: ops, segments and memory. It tells no time."""
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, spec: EdgeTpuSpec) -> None:
         self.spec = spec
 
     def facts(self) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.benchmark.session import Subject, failed
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import EthosSpec
+from litemill.config.targets import tells
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
 
@@ -31,10 +32,10 @@ REASON = re.compile(r"operator: (\w+).*?\nReason: (.*?)\n", re.DOTALL)
 class EthosTarget:
     """Ethos-U by Vela's performance model."""
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, spec: EthosSpec) -> None:
         self.accelerator = spec.device
         self.system, self.memory = spec.vela_system, spec.vela_memory
-        self._tells_arena = spec.tells("arena")
+        self._tells_arena = tells(spec, "arena")
 
     def facts(self) -> dict[str, Any]:
         """See `Target.facts`."""

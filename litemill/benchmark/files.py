@@ -46,7 +46,7 @@ def benchmark_files(
             what = f"takes {_message(subject.sample_shapes)}, the samples are {_message(shapes)}"
             raise InputError(what, where=str(subject.path))
     distinct = {subject.sha256: subject for subject in subjects}
-    with device_lock(target.device, target.timeout):
+    with device_lock(target.device, target.patience):
         measured = open_target(target).measure(list(distinct.values()), given)
     return [
         measured[subject.sha256].model_copy(update={"recipe": str(subject.path), "target": target.name})
@@ -55,16 +55,14 @@ def benchmark_files(
 
 
 def subject_of(file: Path) -> Subject:
-    """A file as a subject; int8 anywhere in it makes it a quantized one.
+    """A file as a subject.
 
     Raises:
         InputError: It is no `.tflite`, or several inputs have no signature that names them.
     """
     graph = read_graph(file)
-    quantized = graph.outputs[0].scale or any(weight.dtype == "int8" for weight in graph.weights)
-    scheme = "int8" if quantized else "float32"
     try:
-        return Subject.made(sha256_of(file), file, scheme, file.stat().st_size, graph)
+        return Subject.made(sha256_of(file), file, file.stat().st_size, graph)
     except ValueError as error:
         raise InputError(f"has {error}", where=str(file)) from None
 

@@ -23,7 +23,7 @@ from litemill.benchmark.python_runner import (
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import Samples, compare, percentile, percentiles, ratio_of_medians
 from litemill.benchmark.transport import LocalTransport, Transport
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import TimedSpec
 from litemill.errors import StepFailed
 from litemill.evidence import Measurement, Parity
 
@@ -54,7 +54,7 @@ class LiteRtTarget:
     that crashes takes nobody along. Those that live are then timed together, interleaved with the baseline.
     """
 
-    def __init__(self, spec: TargetSpec, transport: Transport | None = None) -> None:
+    def __init__(self, spec: TimedSpec, transport: Transport | None = None) -> None:
         self.spec, self.transport = spec, transport or LocalTransport()
         self.options = RunnerOptions(accelerator=spec.accelerator, threads=spec.threads, seconds=spec.seconds)
 

@@ -21,7 +21,7 @@ from litemill.benchmark.python_runner import lay_out, reference_outputs
 from litemill.benchmark.remote import Remote, run_locked, shell_facts, shell_state
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import compare, percentile, ratio_of_medians
-from litemill.config.targets import ON_DEVICE, TargetSpec
+from litemill.config.target_specs import ON_DEVICE, RemoteSpec
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement, Parity
 
@@ -36,7 +36,7 @@ class NativeTarget:
     It gives no single samples, so each of its runs counts as one block, and a round runs it once for each model.
     """
 
-    def __init__(self, spec: TargetSpec, remote: Remote) -> None:
+    def __init__(self, spec: RemoteSpec, remote: Remote) -> None:
         self.spec, self.remote = spec, remote
         self._binary = ""
 

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from litemill.benchmark.adb import AdbDevice
-from litemill.benchmark.edgetpu import EdgeTpuTarget
-from litemill.benchmark.ethos import EthosTarget
 from litemill.benchmark.litert import LiteRtTarget
 from litemill.benchmark.native import NativeTarget
 from litemill.benchmark.remote import Remote
 from litemill.benchmark.remote_python import RemotePython
 from litemill.benchmark.session import Target
 from litemill.benchmark.ssh import SshDevice
-from litemill.benchmark.tflm import TflmTarget
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import AdbSpec, RemoteSpec, SshSpec
+from litemill.config.targets import TargetSpec, kind_of
+from litemill.plugins import load
 
 
-def remote_target(spec: TargetSpec, remote: Remote) -> Target:
+def open_target(spec: TargetSpec) -> Target:
+    """The target of a spec. Nothing is reached yet.
+
+    Raises:
+        ConfigError: What measures on it cannot be imported.
+    """
+    opened: Target = load(kind_of(spec).opens)(spec)
+    return opened
+
+
+def open_ssh(spec: SshSpec) -> Target:
+    """A device behind OpenSSH."""
+    return _by_runner(spec, SshDevice(spec))
+
+
+def open_adb(spec: AdbSpec) -> Target:
+    """An Android device."""
+    return _by_runner(spec, AdbDevice(spec.device))
+
+
+def _by_runner(spec: RemoteSpec, remote: Remote) -> Target:
     """A device with a shell, by the runner that the spec asks for."""
     if spec.runs_by == "benchmark_model":
         return NativeTarget(spec, remote)
     return LiteRtTarget(spec, RemotePython(spec, remote))
-
-
-TARGETS: dict[str, Callable[[TargetSpec], Target]] = {
-    "host": LiteRtTarget,
-    "ssh": lambda spec: remote_target(spec, SshDevice(spec)),
-    "adb": lambda spec: remote_target(spec, AdbDevice(spec.device)),
-    "tflm": TflmTarget,
-    "ethos": EthosTarget,
-    "edgetpu": EdgeTpuTarget,
-}
-"""By kind; `ethos` is all of `ethos-u…`."""
-
-
-def open_target(spec: TargetSpec) -> Target:
-    """The target of a spec. Nothing is reached yet."""
-    return TARGETS[spec.kind.partition("-")[0]](spec)

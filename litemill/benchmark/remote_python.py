@@ -11,7 +11,7 @@ from typing import Any
 from litemill.benchmark.launch import DEVICE, GRACE, death, last_line
 from litemill.benchmark.python_runner import Entry, RunnerOptions
 from litemill.benchmark.remote import Remote, run_locked
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import RemoteSpec
 from litemill.errors import DeviceError, StepFailed
 
 TIMED_OUT = 128 + 14
@@ -27,7 +27,7 @@ class RemotePython:
 
     local = False
 
-    def __init__(self, spec: TargetSpec, remote: Remote) -> None:
+    def __init__(self, spec: RemoteSpec, remote: Remote) -> None:
         self.spec, self.remote = spec, remote
 
     def __enter__(self) -> RemotePython:

@@ -15,7 +15,8 @@ from litemill.evidence import GraphReport, Measurement, TensorInfo, VariantManif
 from litemill.flatbuffer.reader import signature_names
 from litemill.runtime.runner import dequantize, quantize
 
-FLOAT_SCHEMES = frozenset({"float32", "float16"})
+QUANTIZED = frozenset({"int4", "int8", "uint8", "int16"})
+"""Types of weights that only a quantized file has."""
 FLOAT_TOLERANCE = 1e-3
 """Of the outputs' spread: float kernels differ between machines in the order of their sums."""
 QUANTIZED_TOLERANCE = 0.05
@@ -30,8 +31,9 @@ class Subject:
 
     sha256: str
     path: Path
-    scheme: str
     size_bytes: int
+    quantized: bool
+    """Whether it computes with quantized weights or outputs."""
     inputs: dict[str, TensorInfo]
     """In the file's order, by their names in the signature; the only one under the empty name."""
     outputs: list[TensorInfo]
@@ -50,10 +52,10 @@ class Subject:
         """
         if manifest.graph is None or not manifest.graph.outputs:
             raise ValueError("a graph report is needed")
-        return cls.made(manifest.sha256, path, manifest.scheme, manifest.size_bytes, manifest.graph, manifest.output)
+        return cls.made(manifest.sha256, path, manifest.size_bytes, manifest.graph, manifest.output)
 
     @classmethod
-    def made(cls, sha256: str, path: Path, scheme: str, size: int, graph: GraphReport, output: str = "") -> Subject:
+    def made(cls, sha256: str, path: Path, size: int, graph: GraphReport, output: str = "") -> Subject:
         """The subject of a file, of whose outputs the named one is compared, else the first.
 
         Raises:
@@ -67,7 +69,8 @@ class Subject:
             if len(inputs) != len(graph.inputs) or (output and output not in ends[1]):
                 raise ValueError(f"{len(graph.inputs)} inputs, and no signature that names them and output {output!r}")
             judged = ends[1].index(output) if output else 0
-        return cls(sha256, path, scheme, size, inputs, graph.outputs, judged, output)
+        quantized = bool(graph.outputs[0].scale) or any(weight.dtype in QUANTIZED for weight in graph.weights)
+        return cls(sha256, path, size, quantized, inputs, graph.outputs, judged, output)
 
     @property
     def output(self) -> TensorInfo:
@@ -82,7 +85,7 @@ class Subject:
     @property
     def tolerance(self) -> float:
         """How far outputs may be from a reference of the same kernel set, as a fraction of their spread."""
-        return FLOAT_TOLERANCE if self.scheme in FLOAT_SCHEMES else QUANTIZED_TOLERANCE
+        return QUANTIZED_TOLERANCE if self.quantized else FLOAT_TOLERANCE
 
     def raw(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Samples in the model's own input dtypes; of several inputs a structured array in the file's order."""

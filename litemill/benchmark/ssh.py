@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from litemill.benchmark.launch import last_line
 from litemill.benchmark.remote import ANSWER_SECONDS
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import SshSpec
 from litemill.errors import DeviceError
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class SshDevice:
 
     lock = LOCK
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, spec: SshSpec) -> None:
         address = urlsplit(spec.device)
         self.spec, self.device = spec, spec.device
         self._host = address.hostname or ""

@@ -16,7 +16,7 @@ from litemill.benchmark.launch import run_program
 from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
 from litemill.benchmark.session import Subject, failed
-from litemill.config.targets import TargetSpec
+from litemill.config.target_specs import TargetSpec
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
 

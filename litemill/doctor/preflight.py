@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 from litemill.artifacts.storage import fetch
 from litemill.compress.support import qat_obstacles
 from litemill.config.run import RunSpec
 from litemill.config.steps import tflite_obstacle
-from litemill.config.targets import ON_DEVICE
+from litemill.config.targets import kind_of
 from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.models import ModelFacts, check_fit, peek
@@ -76,7 +74,7 @@ def _cannot_calibrate(spec: RunSpec, data: SourceFacts) -> list[str]:
 
 def _other_kernels(spec: RunSpec) -> list[str]:
     """Warn where accuracy is predicted with the kernels of phones and every target is a microcontroller."""
-    if spec.evaluation.kernels == "reference" or not all(target.is_micro for target in spec.targets):
+    if spec.evaluation.kernels == "reference" or not all(kind_of(target).micro for target in spec.targets):
         return []
     names = ", ".join(target.name for target in spec.targets)
     what = f"accuracy is that of XNNPACK, whose int8 outputs differ from those of {names}"
@@ -85,17 +83,4 @@ def _other_kernels(spec: RunSpec) -> list[str]:
 
 def _missing_programs(spec: RunSpec) -> list[str]:
     """Warn of targets whose programs are not here: they will fail, or be predicted, after everything has trained."""
-    warnings = []
-    for target in spec.targets:
-        named = {"benchmark_model": target.benchmark_model, "ssh_config": target.ssh_config}
-        lost = {option: path for option, path in named.items() if path and not path.startswith(ON_DEVICE)}
-        warnings += [
-            f"target {target.name} will fail: there is no {option} at {path}"
-            for option, path in lost.items()
-            if not Path(path).is_file()
-        ]
-        if target.compiler and shutil.which(target.compiler) is None:
-            warnings.append(f"target {target.name} will fail: there is no program {target.compiler!r}")
-        elif target.kind == "edgetpu" and shutil.which(target.compiler or "edgetpu_compiler") is None:
-            warnings.append(f"target {target.name} is predicted by rules, without edgetpu_compiler")
-    return warnings
+    return [f"target {target.name} {lack}" for target in spec.targets for lack in target.missing()]

@@ -20,7 +20,7 @@ from litemill.benchmark.registry import open_target
 from litemill.benchmark.remote_python import RemotePython
 from litemill.benchmark.session import Subject
 from litemill.benchmark.ssh import LOCK, SshDevice
-from litemill.config.targets import parse_target
+from litemill.config.targets import parse_target, tells
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence import Measurement
 from tests.loopback_sshd import LoopbackSshd
@@ -118,7 +118,7 @@ def test_an_emulated_device_says_so(
     spec = target(sshd, emulated=True)
     (one,) = measure(spec, [subjects["float32"]], samples)
     assert one.kind == "emulated"
-    assert not parse_target(spec).tells("latency")
+    assert not tells(parse_target(spec), "latency")
 
 
 def test_facts_of_a_device(sshd: LoopbackSshd) -> None:
