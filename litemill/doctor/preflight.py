@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from litemill.artifacts.storage import fetch
+from litemill.artifacts.storage import check_place, fetch
 from litemill.compress.support import qat_obstacles
 from litemill.config.run import RunSpec
 from litemill.config.steps import tflite_obstacle
@@ -23,8 +23,11 @@ def preflight(spec: RunSpec) -> SourceFacts:
         What is known of the data, with warnings.
 
     Raises:
-        InputError: A source is missing or broken, or the model's input differs from the data's.
+        InputError: A source is missing or broken, the model's input differs from the data's, or a release cannot be
+            published where it should.
     """
+    if spec.release:
+        check_place(spec.release.uri)
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     if model.output_names:
         judged_position(model.output_names, spec.data.output, model.path)

@@ -19,7 +19,7 @@ def release(results: str | Path, uri: str) -> str:
 
     Args:
         results: Folder with `results.json`, the report and `variants/`, as `run` and `compare` write it.
-        uri: Folder or gs:// prefix; nothing in it is ever overwritten.
+        uri: Folder, gs:// or s3:// prefix; nothing in it is ever overwritten.
 
     Returns:
         Address of the release; where the same file was released before, that address.
@@ -39,7 +39,7 @@ def release_winner(results: Path, uri: str) -> str:
 
     Args:
         results: Folder with `results.json`, the report and `variants/`.
-        uri: Folder or gs:// prefix.
+        uri: Folder, gs:// or s3:// prefix.
 
     Returns:
         Address of the release; where the same file was released before, that address.

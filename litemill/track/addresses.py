@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from litemill.artifacts.storage import Found
 from litemill.errors import InputError, first_line
 from litemill.track.redact import redact
 from litemill.track.store import SQLITE, TRACKING_URI, store_errors, tracking_uri
@@ -19,6 +21,22 @@ ADDRESS = re.compile(
 FORMS = "models:/<name>@<alias>, models:/<name>/<version>, models:/<model id> or runs:/<run id>/<path>"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's codes for a model, version, alias, run or path that there isn't."""
+
+
+class MlflowStorage:
+    """Files in MLflow (see `litemill.artifacts.storage.Storage`), which knows no digest of them."""
+
+    def resolve(self, uri: str) -> str:
+        """See `Storage.resolve`."""
+        return resolve(uri)
+
+    def find(self, uri: str) -> Found:
+        """See `Storage.find`."""
+        return Found("", partial(download, uri))
+
+    def publish(self, folder: Path, place: str) -> None:
+        """See `Storage.publish`: models are registered and not published."""
+        raise InputError("is not a place to publish to", where=place)
 
 
 def resolve(uri: str) -> str:

