@@ -6,18 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from litemill.config.data_kinds import Task
+from litemill.compress.losses import LOSSES, TrainingLoss
 from litemill.config.run import Distillation
 from litemill.errors import StepFailed
-from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.backend import tensorflow
+from litemill.models.ending import ending_of_keras
+from litemill.tasks import Reading, task_of
 
 Loss = Callable[[Any, Any, Any], Any]
 """Of samples [batch, …], labels [batch, …] and outputs [batch, …]: a scalar, averaged over the batch."""
-
-_SMALLEST = 1e-7
-"""Probabilities are kept away from 0 and 1 before their logarithm is taken, as Keras does."""
-_FINAL = {"classification": "softmax", "binary": "sigmoid"}
-"""The activation after which a model's outputs are probabilities."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +22,19 @@ class Criterion:
     """How a model's outputs are judged.
 
     Attributes:
-        task: What the model does with a sample.
-        probabilities: Whether a classifier's outputs are probabilities; else logits.
+        task: Name of what the model does with a sample.
+        probabilities: Whether the outputs of a model with classes are probabilities; else logits.
         output: Position of the output that is judged.
     """
 
-    task: Task
+    task: str
     probabilities: bool
     output: int = 0
+
+    @property
+    def kind(self) -> TrainingLoss:
+        """The task's loss."""
+        return LOSSES[task_of(self.task).loss]
 
     def judged(self, outputs: Any) -> Any:
         """The judged one of a model's outputs."""
@@ -41,62 +43,45 @@ class Criterion:
     @property
     def counts(self) -> bool:
         """Whether an output is right or wrong."""
-        return self.task in _FINAL
+        return self.kind.right is not None
 
     def loss(self, samples: Any, labels: Any, outputs: Any) -> Any:
-        """Cross-entropy of a classifier, mean squared error of the others (of a reconstruction against its input)."""
-        losses = tf_keras().losses
-        if self.task == "classification":
-            return losses.SparseCategoricalCrossentropy(from_logits=not self.probabilities)(labels, outputs)
-        if self.task == "binary":
-            return losses.BinaryCrossentropy(from_logits=not self.probabilities)(labels, outputs[:, 0])
-        tf = tensorflow()
-        target = samples if self.task == "reconstruction" else labels
-        return tf.reduce_mean(tf.square(tf.reshape(outputs, tf.shape(target)) - target))
+        """Cross-entropy of decisions, mean squared error of numbers (of a reconstruction against its input)."""
+        return self.kind.loss(samples if self.kind.of_input else labels, outputs, self.probabilities)
 
     def right(self, labels: Any, outputs: Any) -> Any:
-        """How many outputs are right; 0 where the task knows no right and wrong."""
-        tf = tensorflow()
-        if self.task == "classification":
-            return tf.reduce_sum(tf.cast(tf.argmax(outputs, axis=-1) == labels, tf.float32))
-        if self.task == "binary":
-            found = outputs[:, 0] > (0.5 if self.probabilities else 0.0)
-            return tf.reduce_sum(tf.cast(found == (labels > 0), tf.float32))
-        return tf.zeros([])
+        """How many samples are right; 0 where the task knows no right and wrong."""
+        return self.kind.right(labels, outputs, self.probabilities) if self.kind.right else tensorflow().zeros([])
 
 
-def criterion_of(model: Any, task: Task, output: int = 0) -> Criterion:
+def criterion_of(model: Any, task: str, output: int = 0, reading: Reading | None = None) -> Criterion:
     """How a model is judged at a task, by one of its outputs.
+
+    Args:
+        model: A tf_keras model.
+        task: Name of the task.
+        output: Position of the output.
+        reading: What is known of outputs and targets; by default the model's last layer tells what outputs are.
 
     Raises:
         StepFailed: The output does not fit the task.
     """
-    shape = tuple(model.outputs[output].shape)
-    if task == "classification" and (len(shape) != 2 or shape[-1] < 2):
-        raise StepFailed(f"a classifier has an output of shape [batch, classes], not {list(shape)}", where=model.name)
-    if task == "binary" and (len(shape) != 2 or shape[-1] != 1):
-        raise StepFailed(f"a binary classifier has an output of shape [batch, 1], not {list(shape)}", where=model.name)
-    return Criterion(task, task in _FINAL and _ends_in(model, _FINAL[task], output), output)
-
-
-def _ends_in(model: Any, activation: str, output: int) -> bool:
-    last = model.get_layer(model.output_names[output]) if len(model.outputs) > 1 else model.layers[-1]
-    while hasattr(last, "layers"):
-        last = last.layers[-1]
-    return type(last).__name__.lower() == activation or getattr(last, "activation", None) is getattr(
-        tf_keras().activations, activation
-    )
+    shape = tuple(model.outputs[output].shape)[1:]
+    if reading and None not in shape and (obstacle := task_of(task).obstacle(shape, reading)):
+        raise StepFailed(obstacle, where=model.name)
+    output_is = (reading.output_is if reading else "") or ending_of_keras(model, output)
+    return Criterion(task, output_is == "probabilities", output)
 
 
 def objective(criterion: Criterion, distillation: Distillation, teacher: Any | None) -> Loss:
     """The loss of a batch.
 
-    With a teacher it is (1 − w)·task + w·distance. For classifiers the distance is T²·KL(teacher ‖ student), both
+    With a teacher it is (1 − w)·task + w·distance. For decisions the distance is T²·KL(teacher ‖ student), both
     softened by the temperature T (Hinton, Vinyals & Dean, 2015, https://arxiv.org/abs/1503.02531), else the mean
     squared difference of the outputs.
 
     Args:
-        criterion: How the student is judged.
+        criterion: How the student is judged; the teacher's outputs are of the same kind.
         distillation: Weight w and temperature T.
         teacher: A model of the same outputs, or None.
     """
@@ -104,29 +89,19 @@ def objective(criterion: Criterion, distillation: Distillation, teacher: Any | N
         return criterion.loss
     tf = tensorflow()
     teacher.trainable = False
-    judged = criterion_of(teacher, criterion.task, criterion.output)
+    logits = criterion.kind.logits
 
     def distance(target: Any, found: Any) -> Any:
-        if not criterion.counts:
+        if logits is None:
             return tf.reduce_mean(tf.square(target - found))
         heat = distillation.temperature
-        soft_target = tf.nn.log_softmax(_logits(target, judged) / heat)
-        soft_found = tf.nn.log_softmax(_logits(found, criterion) / heat)
+        soft_target = tf.nn.log_softmax(logits(target, criterion.probabilities) / heat)
+        soft_found = tf.nn.log_softmax(logits(found, criterion.probabilities) / heat)
         return heat * heat * tf.reduce_mean(tf.reduce_sum(tf.exp(soft_target) * (soft_target - soft_found), axis=-1))
 
     def distilled(samples: Any, labels: Any, outputs: Any) -> Any:
         weight = distillation.weight
-        learned = distance(judged.judged(teacher(samples, training=False)), outputs)
+        learned = distance(criterion.judged(teacher(samples, training=False)), outputs)
         return (1.0 - weight) * criterion.loss(samples, labels, outputs) + weight * learned
 
     return distilled
-
-
-def _logits(outputs: Any, criterion: Criterion) -> Any:
-    """Logits of all classes; a binary output z stands for the two logits (0, z)."""
-    tf = tensorflow()
-    if criterion.task == "binary":
-        near = tf.clip_by_value(outputs, _SMALLEST, 1.0 - _SMALLEST)
-        single = tf.math.log(near / (1.0 - near)) if criterion.probabilities else outputs
-        return tf.concat([tf.zeros_like(single), single], axis=-1)
-    return tf.math.log(tf.clip_by_value(outputs, _SMALLEST, 1.0)) if criterion.probabilities else outputs

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from litemill.artifacts.files import read_manifest, staged, write_manifest
 from litemill.artifacts.layout import MODEL
@@ -15,7 +15,6 @@ from litemill.compress import checkpoint
 from litemill.compress.batches import Batches
 from litemill.compress.loop import Task, fine_tune, resumable_randomness
 from litemill.compress.objective import criterion_of, objective
-from litemill.config import data_kinds
 from litemill.config.run import Training
 from litemill.config.steps import TrainOptions
 from litemill.data import Splits
@@ -157,7 +156,8 @@ def _prepare(
     resumable_randomness()
     tf_keras().backend.reset_uids()  # names of new layers count from 1, whatever this process made before
     student = load_model(model)
-    criterion = criterion_of(student, cast(data_kinds.Task, splits.manifest.task), before.output)
+    data = splits.manifest
+    criterion = criterion_of(student, data.task, before.output, data.reading(before.output_is))
     loss = objective(criterion, training.distillation, load_model(teacher) if training.distillation.weight else None)
     batches = Batches(splits.train.x, splits.train.y, training)
     return Work(student, batches, training, before.steps, Task(batches, training, loss, criterion), checkpoints)

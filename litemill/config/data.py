@@ -18,13 +18,12 @@ from litemill.config.base import Section as Section
 from litemill.config.data_kinds import (
     DATA_KINDS,
     INPUT_NAME,
-    METRICS,
     REFERENCE,
     DataKind,
     KindOptions,
-    Task,
 )
 from litemill.errors import ConfigError, shown
+from litemill.tasks import METRICS, TASKS, OutputIs, metric_names
 
 LARGEST_IMAGE = 8192
 """Pixels of a side that images are brought to."""
@@ -69,9 +68,12 @@ class DataSpec(Section):
     kind: str = Field(description=f"the kind of source: {', '.join(DATA_KINDS.ours())}")
     uri: Address = Field("", description="path or gs:// address; not for built-in sets such as digits")
     options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.data_kinds")
-    task: Task = Field("classification", description="what the model does with a sample")
+    task: str = Field("classification", description=f"what the model does with a sample: {', '.join(TASKS)}")
     metric: str = Field("", description="by default the task's own; or package.module:function")
     output: str = Field("", description="the output that is judged, by name, of a model with several")
+    output_is: OutputIs = Field(
+        "", description="logits or probabilities, of a model with classes; by default read from the model"
+    )
     preprocessing: Preprocessing = Preprocessing()
     inputs: dict[str, Preprocessing] = Field(
         default_factory=dict, description="of a model with several: each input by name, with its own preprocessing"
@@ -102,12 +104,26 @@ class DataSpec(Section):
             raise ValueError(f"data.options of kind {self.kind}: {first_mistake(error, self.record.options)}") from None
         return self
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value not in TASKS:
+            raise ValueError(f"unknown task {shown(value)}; {nearest(value, list(TASKS))}")
+        return value
+
     @model_validator(mode="after")
     def _metric_fits_task(self) -> DataSpec:
-        known = METRICS[self.task]
-        if self.metric and self.metric not in known and not REFERENCE.match(self.metric):
-            close = nearest(self.metric, list(known))
+        if not self.metric or REFERENCE.match(self.metric):
+            return self
+        if self.metric not in METRICS or self.task not in METRICS[self.metric].tasks:
+            close = nearest(self.metric, metric_names(self.task))
             raise ValueError(f"unknown metric {shown(self.metric)} for task {self.task}; {close}")
+        return self
+
+    @model_validator(mode="after")
+    def _output_has_classes(self) -> DataSpec:
+        if self.output_is and TASKS[self.task].decide is None:
+            raise ValueError(f"data.output_is is for models with classes: task {self.task} has none")
         return self
 
     @model_validator(mode="after")
@@ -126,8 +142,8 @@ class DataSpec(Section):
             raise ValueError(f"data.options.inputs must say the feature of each input: {', '.join(self.inputs)}")
         if self.preprocessing != Preprocessing():
             raise ValueError("data.preprocessing is for one input: give each its own in data.inputs")
-        if self.task == "reconstruction":
-            raise ValueError("task reconstruction is for models with one input: what would the target be of several?")
+        if TASKS[self.task].of_input:
+            raise ValueError(f"task {self.task} is for models with one input: what would the target be of several?")
         return self
 
     @property

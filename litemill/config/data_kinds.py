@@ -1,4 +1,4 @@
-"""Kinds of data source: one record each, with its options. Also tasks, their metrics, and the kernels to judge with.
+"""Kinds of data source: one record each, with its options. Also the kernels to judge with.
 
 Another package adds a kind by an entry point of the group `litemill.data` that names a `DataKind`.
 """
@@ -177,24 +177,5 @@ DATA_KINDS = Registry(
 )
 """Kinds of source by name."""
 
-Task = Literal["classification", "binary", "regression", "reconstruction"]
-
 Kernels = Literal["xnnpack", "reference"]
 """Which kernels evaluate a variant: XNNPACK (phones, this host), or the reference ones, which equal TFLM's."""
-
-METRICS: dict[str, dict[str, bool]] = {
-    "classification": {"top1": True, "top5": True},
-    "binary": {"auc": True, "accuracy": True},
-    "regression": {"mae": False, "rmse": False},
-    "reconstruction": {"mse": False, "auc": True},
-}
-"""Whether higher is better, by task and metric; the first of a task is its default."""
-
-
-FRACTIONS = frozenset({"top1", "top5", "auc", "accuracy"})
-"""Metrics between 0 and 1: a drop above 1 was meant as per cent."""
-
-
-def default_metric(task: str) -> str:
-    """The metric a task is judged by where the config names none."""
-    return next(iter(METRICS[task]))

@@ -19,12 +19,13 @@ from litemill.config.data import DataSpec as DataSpec
 from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
-from litemill.config.data_kinds import FRACTIONS, Kernels, default_metric
+from litemill.config.data_kinds import Kernels
 from litemill.config.kubernetes import ClusterSpec
 from litemill.config.names import distinct, plain_name
 from litemill.config.steps import Step, check_order, parse_step
 from litemill.config.targets import TargetSpec, check_named, parse_target
 from litemill.errors import shown
+from litemill.tasks import METRICS, default_metric
 
 BASELINE = "baseline"
 """The float32 conversion of the source model, which every variant is compared with."""
@@ -215,7 +216,7 @@ class RunSpec(Section):
     @model_validator(mode="after")
     def _drop_is_a_fraction(self) -> RunSpec:
         metric, drop = self.data.metric or default_metric(self.data.task), self.budget.max_accuracy_drop
-        if drop is not None and drop > 1 and metric in FRACTIONS:
+        if drop is not None and drop > 1 and metric in METRICS and METRICS[metric].fraction:
             hint = f"for {drop:g} percentage points write {drop / 100:g}" if drop <= 100 else "0.01 is one point"
             raise ValueError(f"budget.max_accuracy_drop is {drop:g}, but {metric} is a fraction of 1; {hint}")
         return self

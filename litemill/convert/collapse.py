@@ -16,6 +16,7 @@ from litemill.config.schemes import SCHEMES
 from litemill.convert.sensitivity import sqnr_db
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, Estimate, LayerSensitivity
+from litemill.tasks import OutputIs, agreement, decisions
 
 Outputs = NDArray[np.float32]
 
@@ -26,7 +27,9 @@ WEAK_DB = 10.0
 NORMAL_95 = 1.96
 
 
-def compare_outputs(report: CalibrationReport, outputs: Outputs, expected: Outputs, *, task: str) -> None:
+def compare_outputs(
+    report: CalibrationReport, outputs: Outputs, expected: Outputs, *, task: str, output_is: OutputIs = ""
+) -> None:
     """Fill in a report with how far two models agree.
 
     Args:
@@ -34,13 +37,15 @@ def compare_outputs(report: CalibrationReport, outputs: Outputs, expected: Outpu
         outputs: `[samples, …]` of the converted model.
         expected: `[samples, …]` of the float model for the same samples.
         task: Of the data set; tells what a prediction is.
+        output_is: Whether outputs are logits or probabilities.
     """
     report.checked_samples = len(outputs)
     report.sqnr_db = sqnr_db(expected, outputs)
-    if task not in ("classification", "binary"):
+    decide = decisions(task, output_is)
+    if decide is None:
         return
-    found, wanted = predictions(outputs), predictions(expected)
-    report.agreement = float(np.mean(found == wanted))
+    found, wanted = decide(outputs), decide(expected)
+    report.agreement = agreement(found, wanted)
     report.kappa = kappa(found, wanted)
 
 
@@ -73,17 +78,11 @@ def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSe
     report.warnings.append(f"{message}. {fix}")
 
 
-def predictions(outputs: Outputs) -> NDArray[np.int64]:
-    """The class of each sample: the largest output, or the side of one half of a single one."""
-    scores = outputs.reshape(len(outputs), -1)
-    found: NDArray[np.int64] = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(np.int64)
-    return found
-
-
 def kappa(found: NDArray[np.int64], expected: NDArray[np.int64]) -> Estimate | None:
     """Cohen's kappa, agreement beyond what chance gives, with its 95 % interval (Cohen, 1960, large samples).
 
-    None where the expected predictions are all of one class, because chance then explains everything.
+    None where the expected predictions are all of one class, because chance then explains everything. Of several
+    decisions a sample, `[samples, …]`, the interval is as wide as if there were one: they are not independent.
     """
     classes = np.unique(expected)
     if len(classes) < 2:

@@ -21,8 +21,10 @@ from litemill.convert.batch import SIGNATURE
 from litemill.evidence import VariantParity
 from litemill.flatbuffer import read_graph
 from litemill.runtime.runner import Runner
+from litemill.tasks import OutputIs, agreement, decisions
 
 Outputs = NDArray[np.float32]
+Array = NDArray[Any]
 
 KERNELS: tuple[Kernels, ...] = ("xnnpack", "reference")
 MOST_SAMPLES, FEWEST_SAMPLES = 128, 16
@@ -31,7 +33,6 @@ MOST_MACS = 2_000_000_000
 BROKEN = float(np.finfo(np.float32).max)
 """The error of an output that is NaN or Inf: JSON has neither."""
 BATCH = 32
-CLASSES = ("classification", "binary")
 
 
 @dataclass
@@ -44,6 +45,7 @@ class References:
         keras: Outputs of the Keras model; None where there is no such model.
         float32: Path of the float conversion.
         output: Name of the output that is judged, of a model with several.
+        output_is: Whether outputs are logits or probabilities.
     """
 
     x: NDArray[Any]
@@ -51,6 +53,7 @@ class References:
     keras: Outputs | None
     float32: Path
     output: str = ""
+    output_is: OutputIs = ""
     _float_outputs: dict[str, Outputs] = field(default_factory=dict)
 
     def float_outputs(self, kernels: Kernels) -> Outputs:
@@ -80,18 +83,20 @@ def measure_parity(tflite: Path, scheme: str, references: References) -> list[Va
     Raises:
         InputError: LiteRT cannot run the file with one of the kernel sets.
     """
-    rows = []
+    rows, decide = [], decisions(references.task, references.output_is)
     for kernels in KERNELS:
         found = Runner(tflite, kernels=kernels, output=references.output).run(references.x)
         if references.keras is not None:
-            rows.append(compare(found, references.keras, kernels, "keras", references.task))
+            rows.append(compare(found, references.keras, kernels, "keras", decide))
         if not SCHEMES[scheme].exact:
-            rows.append(compare(found, references.float_outputs(kernels), kernels, "float32", references.task))
+            rows.append(compare(found, references.float_outputs(kernels), kernels, "float32", decide))
     return rows
 
 
-def compare(found: Outputs, expected: Outputs, kernels: Kernels, against: str, task: str) -> VariantParity:
-    """Errors relative to the spread (largest minus smallest) of the expected outputs, and agreement on classes.
+def compare(
+    found: Outputs, expected: Outputs, kernels: Kernels, against: str, decide: Callable[[Outputs], Array] | None
+) -> VariantParity:
+    """Errors relative to the spread (largest minus smallest) of the expected outputs, and agreement on decisions.
 
     An absolute error would pass anything where outputs are small.
     """
@@ -99,24 +104,14 @@ def compare(found: Outputs, expected: Outputs, kernels: Kernels, against: str, t
     spread = (float(np.ptp(finite)) if finite.size else 0.0) or 1.0
     errors = np.abs(found.astype(np.float64) - expected) / spread
     errors[~np.isfinite(errors)] = BROKEN
-    agreement = None
-    if task in CLASSES:
-        agreement = float(np.mean(predictions(found) == predictions(expected)))
     return VariantParity(
         kernels=kernels,
         against=against,
         samples=len(expected),
-        agreement=agreement,
+        agreement=agreement(decide(found), decide(expected)) if decide else None,
         max_error=float(errors.max()),
         mean_error=float(errors.mean()),
     )
-
-
-def predictions(outputs: Outputs) -> NDArray[np.int64]:
-    """The class each row of outputs predicts; one output is a score of the positive class."""
-    scores = outputs.reshape(len(outputs), -1)
-    found: NDArray[np.int64] = (scores > 0.5)[:, 0].astype(np.int64) if scores.shape[1] == 1 else scores.argmax(1)
-    return found
 
 
 def keras_outputs(saved_model: Path, x: NDArray[Any], output: str = "") -> Outputs:

@@ -2,10 +2,10 @@
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
 (the split's `x.npy`, or empty), `train` (the train split's folder, or empty: the outcome is not compared on it), `test`
-(that of the samples to compare outputs on, or none) with the data's `task`, `fewest` (calibration samples there must
-be), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this
-process can find out). A job whose source is a `.tflite` has that as `tflite` in place of the SavedModels, and
-then TensorFlow is not imported.
+(that of the samples to compare outputs on, or none) with the data's `task`, `output_is` (logits, probabilities or
+empty), `fewest` (calibration samples there must be), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and
+`findings` (the JSON file for what only this process can find out). A job whose source is a `.tflite` has that as
+`tflite` in place of the SavedModels, and then TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from litemill.models.backend import tensorflow
 from litemill.plugins import load
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
+from litemill.tasks import OutputIs
 
 CHECKED_SAMPLES = 64
 COMPARED_SAMPLES = 256
@@ -92,7 +93,8 @@ def _check_agreement(job: Job, findings: Findings, report: CalibrationReport) ->
         samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
         findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output)
     x = training_samples(Path(job["train"]), COMPARED_SAMPLES)
-    compare_outputs(report, Runner(out, output=output).run(x), run(reference, x, output), task=job["task"])
+    outputs, expected = Runner(out, output=output).run(x), run(reference, x, output)
+    compare_outputs(report, outputs, expected, task=job["task"], output_is=job["output_is"])
     write_manifest(Path(job["findings"]), findings)
     check_agreement(report, job["scheme"], findings.sensitivity, where=job["name"])
 
@@ -128,28 +130,31 @@ def _parity(job: Job, out: Path) -> list[VariantParity]:
     if not job.get("test"):
         return []
     if job.get("tflite"):
-        references = _references_of_tflite(job["tflite"], job["test"], job["task"])
+        references = _references_of_tflite(job["tflite"], job["test"], job["task"], job["output_is"])
     else:
-        references = _references(job["saved_model"], job["static_model"], job["test"], job["task"], job["output"])
+        judged = job["task"], job["output"], job["output_is"]
+        references = _references(job["saved_model"], job["static_model"], job["test"], *judged)
     return measure_parity(out, job["scheme"], references)
 
 
 @lru_cache(maxsize=1)
-def _references(saved_model: str, static_model: str, test: str, task: str, output: str) -> References:
+def _references(
+    saved_model: str, static_model: str, test: str, task: str, output: str, output_is: OutputIs
+) -> References:
     """What the model that is converted answers, computed once for all its variants."""
     from litemill.convert.from_saved_model import float_model
 
     float32 = Path(static_model) / "float32.tflite"
     float32.write_bytes(float_model(Path(static_model)))
     x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), float32)
-    return References(x, task, keras_outputs(Path(saved_model), x, output), float32, output)
+    return References(x, task, keras_outputs(Path(saved_model), x, output), float32, output, output_is)
 
 
 @lru_cache(maxsize=1)
-def _references_of_tflite(tflite: str, test: str, task: str) -> References:
+def _references_of_tflite(tflite: str, test: str, task: str, output_is: OutputIs) -> References:
     """As `_references`, of a source that is the float conversion itself: there is no Keras model."""
     x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), Path(tflite))
-    return References(x, task, None, Path(tflite))
+    return References(x, task, None, Path(tflite), output_is=output_is)
 
 
 def _frozen_ops(saved_model: Path) -> dict[str, int]:

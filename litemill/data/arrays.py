@@ -17,6 +17,7 @@ from litemill.data.labels import targets_for, unknown
 from litemill.data.npy import NpyStream
 from litemill.data.source import Samples, Source, SourceSplit, reading_through, rows_per_block
 from litemill.errors import InputError
+from litemill.tasks import TASKS
 
 Member = Callable[[str], NpyStream]
 
@@ -68,7 +69,7 @@ def _source(spec: DataSpec, keys: list[str], member: Member) -> Source:
     ]
     needed += _keys("calibration", inputs) if "calibration" in given else []
     for key in needed:
-        if key not in keys and not (key.startswith("y_") and spec.task == "reconstruction"):
+        if key not in keys and not (key.startswith("y_") and TASKS[spec.task].optional):
             raise InputError(f"has no array {key!r}; {nearest(key, keys) if keys else 'it is empty'}", where=spec.uri)
     return Source({name: _split(member, name, spec, labelled=f"y_{name}" in keys) for name in given})
 

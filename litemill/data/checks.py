@@ -11,6 +11,7 @@ from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES
 from litemill.data.source import Index, Samples, Source, SourceFacts
 from litemill.errors import InputError
 from litemill.plugins import load
+from litemill.tasks import TASKS
 
 IMAGES_CHECKED = 256
 """Decoded of each split before a run; the rest is decoded, and checked, by `prepare_data`."""
@@ -93,11 +94,7 @@ def check_finite(block: Samples, where: str, rows: Index) -> None:
 
 def count_classes(source: Source, spec: DataSpec) -> int:
     """Number of classes: those the source names, else the largest label plus one; 0 where targets are numbers."""
-    if spec.task == "binary":
-        return 2
-    if spec.task != "classification":
-        return 0
-    return max(len(source.class_names), 1 + max(int(split.targets.max()) for split in source.splits.values()))
+    return TASKS[spec.task].classes([split.targets for split in source.splits.values()], len(source.class_names))
 
 
 def planned_samples(source: Source, spec: DataSpec) -> dict[str, int]:
@@ -112,13 +109,7 @@ def planned_samples(source: Source, spec: DataSpec) -> dict[str, int]:
 def _check_labels(spec: DataSpec, source: Source) -> None:
     """Refuse labels on which the metric says nothing."""
     train, test = source.splits["train"].targets, source.splits["test"].targets
-    where = spec.uri or spec.kind
-    if spec.task == "classification" and len(np.unique(np.concatenate([train, test]))) < 2:
-        raise InputError("all labels are the same, so accuracy means nothing", where=where)
-    if (spec.task == "binary" or spec.metric == "auc") and len(np.unique(test)) < 2:
-        raise InputError("all test labels are the same, so AUC means nothing", where=where)
-    if spec.task == "regression" and np.ptp(test, axis=0).max() == 0:
-        raise InputError("all test targets are the same, so an error means nothing", where=where)
+    TASKS[spec.task].check(train, test, spec.metric, spec.uri or spec.kind)
 
 
 def _warnings(source: Source, samples: dict[str, int]) -> list[str]:

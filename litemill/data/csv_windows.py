@@ -25,6 +25,7 @@ from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for
 from litemill.data.source import BLOCK_BYTES, Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
+from litemill.tasks import TASKS
 
 SPLITS = ("train", "test", "calibration")
 FLOAT32 = np.dtype(np.float32)
@@ -129,7 +130,7 @@ def open_csv(spec: DataSpec, seed: int) -> Source:
         raise InputError("is one file and says nothing of splits", where=spec.uri, fix=fix)
     features = _features(header, options, spec.uri)
     found: dict[str, Windows] = {}
-    labels = Labels(numbers=spec.task == "regression")
+    labels = Labels(numbers=np.dtype(TASKS[spec.task].dtype).kind == "f")
     for split, file in files.items():
         _read(file, split, features, options, found, labels)
     for name in ("train", "test"):

@@ -16,7 +16,6 @@ from litemill.artifacts.files import staged, write_manifest
 from litemill.artifacts.inputs import extremes, finite_rows, row_dtype
 from litemill.artifacts.layout import DATASET, SPLITS, X, Y
 from litemill.artifacts.storage import digest
-from litemill.config.data_kinds import default_metric
 from litemill.config.run import DataSpec
 from litemill.data.checks import check_finite, check_source, open_source
 from litemill.data.preprocess import model_inputs
@@ -24,6 +23,7 @@ from litemill.data.sampling import balanced, in_proportion
 from litemill.data.source import Index, Source, SourceSplit, Targets
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, SplitInfo
+from litemill.tasks import TASKS, Task, default_metric
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,9 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             _stream(split, [written[name] for name, draw in draws.items() if draw.split == split.name], spec)
         splits = {}
         for name, draw in draws.items():
-            splits[name] = written[name].finish(source.splits[draw.split].targets[draw.index], facts.classes)
+            splits[name] = written[name].finish(
+                source.splits[draw.split].targets[draw.index], TASKS[spec.task], facts.classes
+            )
         manifest = DatasetManifest(
             kind=spec.kind,
             uri=spec.uri,
@@ -72,6 +74,7 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             dtype="float32",
             inputs={name: list(shape) for name, shape in facts.inputs.items()},
             output=spec.output,
+            output_is=spec.output_is,
             classes=facts.classes,
             task=spec.task,
             metric=spec.metric or default_metric(spec.task),
@@ -164,13 +167,12 @@ class _Writer:
         low, high = extremes(x)
         self.low, self.high = min(self.low, low), max(self.high, high)
 
-    def finish(self, targets: Targets, classes: int) -> SplitInfo:
+    def finish(self, targets: Targets, task: Task, classes: int) -> SplitInfo:
         self.stream.close()
         np.save(self.folder / Y, targets)
-        known = targets[targets >= 0] if targets.dtype.kind == "i" else np.empty(0, np.int64)
         return SplitInfo(
             samples=len(targets),
             x_sha256=self.hashed.hexdigest(),
             y_sha256=hashlib.sha256((self.folder / Y).read_bytes()).hexdigest(),
-            class_counts=np.bincount(known, minlength=classes).tolist(),
+            class_counts=task.counts(targets, classes),
         )

@@ -53,7 +53,7 @@ class SourceSplit:
     @property
     def strata(self) -> Labels:
         """What draws keep in proportion: the classes; nothing where targets are numbers."""
-        if self.targets.dtype.kind == "i":
+        if self.targets.dtype.kind == "i" and self.targets.ndim == 1:
             return self.targets
         return np.zeros(len(self), np.int64)
 

@@ -14,6 +14,7 @@ from litemill.artifacts.inputs import row_dtype
 from litemill.artifacts.layout import DATASET, X, Y
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
+from litemill.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Split:
     Attributes:
         x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only. Of several inputs a
             structured array `[samples]` with a field for each (see `litemill.artifacts.inputs`).
-        y: Targets, one a sample. Class indices, int64: −1 in a calibration split without labels; of a reconstruction, 1
-            for an anomaly. Of a regression `[samples, *target_shape]` float32, NaN where not known.
+        y: Targets `[samples, *target_shape]` as the task keeps them (`Task.fit`): a class index for each sample
+            (int64), pixel or time step (int16), labels of 0 and 1 (int8), −1 where not known; or numbers, float32. A
+            calibration split without targets has `[samples]` of −1 or NaN.
     """
 
     x: NDArray[Any]
@@ -62,7 +64,7 @@ def _open(folder: Path, manifest: DatasetManifest, name: str) -> Split:
     if manifest.inputs:
         dtype = row_dtype({name: (np.float32, tuple(shape)) for name, shape in manifest.inputs.items()})
     x = _array(folder / name / X, (samples, *manifest.input_shape), dtype)
-    y = _array(folder / name / Y, None, np.dtype(np.float32 if manifest.task == "regression" else np.int64))
+    y = _array(folder / name / Y, None, np.dtype(task_of(manifest.task).dtype))
     if y.shape != (samples, *manifest.target_shape) and not (name == "calibration" and y.shape == (samples,)):
         what = f"has shape {list(y.shape)}, the manifest says {[samples, *manifest.target_shape]}"
         raise InputError(what, where=str(folder / name / Y))

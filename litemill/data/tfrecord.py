@@ -23,6 +23,7 @@ from litemill.data.labels import targets_for, unknown
 from litemill.data.source import Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
 from litemill.protobuf import messages
+from litemill.tasks import TASKS
 
 SPLITS = {"train": True, "test": True, "calibration": False}
 """Splits by file name prefix, and whether they must be there."""
@@ -70,7 +71,7 @@ def open_tfrecord(spec: DataSpec, seed: int) -> Source:
             if needed:
                 raise InputError(f"has no {name}*.tfrecord file", where=spec.uri)
             continue
-        records, stored = _scan(files, options, with_labels=name != "calibration" and spec.task != "reconstruction")
+        records, stored = _scan(files, options, with_labels=name != "calibration" and not TASKS[spec.task].optional)
         if not records:
             raise InputError("has no records", where=str(files[0]))
         decoders = decoders or _decoders(spec, options, records[0])

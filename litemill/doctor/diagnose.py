@@ -13,8 +13,8 @@ from litemill.config.written import spec_of
 from litemill.data.checks import check_source, open_source
 from litemill.doctor.findings import Diagnosis, Finding, to_markdown
 from litemill.doctor.layers import examine_layers, examine_preprocessing_layers, examine_recipes, examine_rewrites
+from litemill.doctor.outputs import examine_outputs
 from litemill.doctor.samples import examine_samples
-from litemill.doctor.scaling import examine_scaling
 from litemill.errors import InputError
 from litemill.models.peek import check_fit, peek
 from litemill.models.source import load_source
@@ -40,8 +40,7 @@ def diagnose(spec: RunSpec, *, sha256: str = "") -> Diagnosis:
     findings = [Finding(level="warning", what=warning) for warning in facts.warnings]
     findings += [Finding(level="warning", what=note) for note in source.notes]
     findings += examine_samples(data, section)
-    if section.task in ("classification", "binary"):
-        findings += examine_scaling(data, section, source.predict)
+    findings += examine_outputs(data, section, facts, source)
     if source.keras is not None:
         findings += examine_preprocessing_layers(source.keras) + examine_rewrites(source.keras)
     return Diagnosis(

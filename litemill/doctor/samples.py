@@ -13,6 +13,7 @@ from litemill.config.run import DataSpec
 from litemill.data.sampling import balanced
 from litemill.data.source import Source, SourceSplit
 from litemill.doctor.findings import Finding
+from litemill.tasks import TASKS
 
 MOST_ROWS = 20_000
 """Samples of a split that are looked at, evenly spaced; a diagnosis takes less than a minute."""
@@ -37,7 +38,7 @@ def examine_samples(source: Source, spec: DataSpec) -> list[Finding]:
         if look.constant:
             what = f"{look.constant} of {look.rows} {name} samples hold one value only (blank images?)"
             found.append(Finding(level="warning", what=what, fix="Remove them if that is not meant"))
-    if spec.task in ("classification", "binary"):
+    if TASKS[spec.task].strata and TASKS[spec.task].decide:
         found += _classes(source, spec)
     return found
 

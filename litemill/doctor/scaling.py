@@ -14,29 +14,33 @@ from litemill.data.preprocess import model_inputs
 from litemill.data.sampling import balanced
 from litemill.data.source import Source
 from litemill.doctor.findings import Finding
+from litemill.tasks import TASKS
 
 SAMPLES = 256
 NOISE = 3 * (0.25 / SAMPLES) ** 0.5
 """Difference in accuracy on that many samples that is not chance: three standard errors at worst."""
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Decide = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def examine_scaling(source: Source, spec: DataSpec, predict: Predict) -> list[Finding]:
-    """Accuracy as configured, against the majority class and against the usual preprocessings.
+def examine_scaling(source: Source, spec: DataSpec, predict: Predict, decide: Decide) -> list[Finding]:
+    """Accuracy as configured, against always deciding the commonest, and against the usual preprocessings.
 
     Args:
         source: The data, raw.
         spec: With the preprocessing to judge.
-        predict: The source model's outputs, `[samples, …]` in, `[samples, classes]` out.
+        predict: The source model's outputs, `[samples, …]` in and out.
+        decide: The decisions `[samples, …]` in outputs, as many for a sample as it has labels.
     """
     test = source.splits["test"]
     index = balanced(test.strata, SAMPLES, np.random.default_rng(0))
-    raw, labels = np.concatenate(list(test.read(index))), test.strata[index]
-    configured = _accuracy(predict(model_inputs(raw, spec)), labels)
-    majority = float(np.bincount(labels).max() / len(labels))
+    raw, labels = np.concatenate(list(test.read(index))), test.targets[index]
+    configured = _accuracy(decide(predict(model_inputs(raw, spec))), labels)
+    majority = _majority(labels, by_column=TASKS[spec.task].columns)
     tried = [
-        (_accuracy(predict(model_inputs(raw, other)), labels), place, own) for other, place, own in others(raw, spec)
+        (_accuracy(decide(predict(model_inputs(raw, other))), labels), place, own)
+        for other, place, own in others(raw, spec)
     ]
     best, place, better = max(tried, key=lambda found: found[0])
     if best > configured + NOISE:
@@ -86,11 +90,18 @@ def usual(raw: NDArray[np.generic], now: Preprocessing) -> Iterator[Preprocessin
         yield Preprocessing(color=now.color, resize=now.resize, **choice)
 
 
-def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Top-1 accuracy; of one output, that of its sign around one half."""
-    scores = outputs.reshape(len(labels), -1)
-    predicted = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(np.int64)
-    return float(np.mean(predicted == labels))
+def _accuracy(decisions: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Share of the decisions that are right, of those whose label is known."""
+    known = labels >= 0
+    return float(np.mean(decisions.reshape(labels.shape)[known] == labels[known])) if known.any() else 0.0
+
+
+def _majority(labels: NDArray[Any], *, by_column: bool) -> float:
+    """The accuracy of the commonest answer; of labels that are decided one by one, of the commonest for each."""
+    columns = labels.reshape(len(labels), -1).T if by_column else [labels.ravel()]
+    known = [column[column >= 0] for column in columns]
+    total = sum(len(column) for column in known)
+    return float(sum(np.bincount(column).max() for column in known if len(column)) / total) if total else 0.0
 
 
 def _written(spec: Preprocessing) -> str:

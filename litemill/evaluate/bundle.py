@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +14,10 @@ from litemill.artifacts.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARI
 from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE
 from litemill.errors import InputError
-from litemill.evaluate.metrics import PROPORTIONS, metric_function
-from litemill.evaluate.statistics import paired_bootstrap_difference, paired_proportion_difference
+from litemill.evaluate.statistics import RESAMPLES, paired_bootstrap_difference, paired_proportion_difference
 from litemill.evidence import DatasetManifest, Estimate, Evaluation, VariantManifest
 from litemill.process.isolation import Job, run_isolated
+from litemill.tasks import agreement, metric_of
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +25,12 @@ TIME_LIMIT = 3600.0
 """Seconds that one variant may take."""
 
 SPLIT = "test"
+COPIED_BYTES, FEWEST_RESAMPLES = 100 << 30, 200
+"""Of a user's own metric of large outputs: each resample copies them all, at some 5 GB a second."""
 
 
 class Samples(NamedTuple):
-    """What `samples.npz` holds for each test sample (see litemill.evaluate.metrics.Judgement)."""
+    """What `samples.npz` holds for each test sample (see litemill.tasks.Outcomes)."""
 
     outcome: NDArray[Any]
     prediction: NDArray[Any]
@@ -69,7 +70,10 @@ def evaluate_bundle(
         for name, manifest in manifests.items():
             (work / name).mkdir()
             if manifest.status == "ok":
-                jobs.append(_job(name, variants, dataset, work, kernels) | {"output": manifest.output})
+                jobs.append(
+                    _job(name, variants, dataset, work, kernels)
+                    | {"output": manifest.output, "output_is": manifest.output_is}
+                )
         outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
         found = {}
         for name, manifest in manifests.items():
@@ -132,19 +136,21 @@ def _complete(folder: Path, name: str, reason: str, data: DatasetManifest, basel
             found = Samples(samples["outcome"], samples["prediction"], samples["target"])
         evaluation.drop = _drop(evaluation, baseline, found)
         if len(found.prediction):
-            evaluation.agreement = float(np.mean(baseline.prediction == found.prediction))
+            evaluation.agreement = agreement(found.prediction, baseline.prediction)
     return evaluation
 
 
 def _drop(evaluation: Evaluation, baseline: Samples, found: Samples) -> Estimate:
     """Loss of the metric against the baseline; positive is worse, also for a metric of which less is better."""
     better, worse = (baseline, found) if evaluation.higher_is_better else (found, baseline)
-    if evaluation.metric in PROPORTIONS:
+    if baseline.outcome.dtype == bool:
         return paired_proportion_difference(better.outcome, worse.outcome)
-    metric = metric_function(evaluation.metric)
+    metric = metric_of(evaluation.metric)
+    first, second = (metric.over(samples.outcome, samples.target) for samples in (better, worse))
+    resamples = RESAMPLES if metric.weighted else _affordable(found.outcome.nbytes)
+    return paired_bootstrap_difference(first, second, len(found.outcome), resamples=resamples)
 
-    def over(samples: Samples) -> Callable[[NDArray[np.int64]], float]:
-        outcome, target = samples.outcome, samples.target
-        return lambda index: metric(outcome[index], target[index] if len(target) else target)
 
-    return paired_bootstrap_difference(over(better), over(worse), len(found.outcome))
+def _affordable(outcome_bytes: int) -> int:
+    """Resamples that copy no more than `COPIED_BYTES` of outcomes in all."""
+    return int(np.clip(COPIED_BYTES // max(1, 2 * outcome_bytes), FEWEST_RESAMPLES, RESAMPLES))

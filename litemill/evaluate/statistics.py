@@ -73,6 +73,7 @@ def paired_bootstrap_difference(
     samples: int,
     *,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Estimate:
     """Difference of a metric between two models on the same samples, for metrics that are no proportion.
 
@@ -84,6 +85,7 @@ def paired_bootstrap_difference(
         second: The same of the second model.
         samples: How many there are.
         seed: Seeds the resampling.
+        resamples: How many are drawn.
 
     Returns:
         first − second over all samples, with its 95 % confidence interval.
@@ -99,7 +101,7 @@ def paired_bootstrap_difference(
 
     index = np.arange(samples)
     value = difference(index)
-    for method in ("BCa", "percentile") if samples <= JACKKNIFE else ("percentile",):
+    for method in ("BCa", "percentile") if samples <= min(JACKKNIFE, resamples) else ("percentile",):
         with warnings.catch_warnings():
             # Where every resample gives the same, the interval is not a number: told below, not on the console.
             warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -108,7 +110,7 @@ def paired_bootstrap_difference(
                 (index,),
                 difference,
                 vectorized=False,
-                n_resamples=RESAMPLES,
+                n_resamples=resamples,
                 confidence_level=CONFIDENCE,
                 method=method,
                 rng=np.random.default_rng(seed),

@@ -1,7 +1,8 @@
 """The process that runs variants: `python -m litemill.evaluate.worker FOLDER` (see litemill.process.isolation).
 
-A job holds `name`, `variant` (a `.tflite`), `output` (name of the one that is judged), `dataset` (a Dataset artifact),
-`kernels` and `out`, the folder that gets `evaluation.json` and `samples.npz`.
+A job holds `name`, `variant` (a `.tflite`), `output` (name of the one that is judged), `output_is` (logits,
+probabilities, or empty where that is not known), `dataset` (a Dataset artifact), `kernels` and `out`, the folder that
+gets `evaluation.json` and `samples.npz`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 from litemill.artifacts.files import sha256_of, write_manifest
 from litemill.artifacts.layout import EVALUATION, SAMPLES
 from litemill.data.splits import Splits
-from litemill.evaluate.metrics import higher_is_better, judge, metric_function
+from litemill.evaluate.score import score
 from litemill.evidence import Evaluation
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
+from litemill.tasks import metric_of
 
 
 def evaluate(job: Job) -> None:
@@ -25,8 +27,9 @@ def evaluate(job: Job) -> None:
     splits = Splits.open(Path(job["dataset"]))
     test, data = splits.test, splits.manifest
     variant, out = Path(job["variant"]), Path(job["out"])
-    outputs = Runner(variant, kernels=job["kernels"], output=job["output"]).run(test.x)
-    found = judge(outputs, test.x, test.y, data)
+    runner = Runner(variant, kernels=job["kernels"], output=job["output"])
+    output_bytes = 4 * int(np.prod(runner.output["shape"][1:]))
+    found, value, by_class = score(runner.run, test, data, job["output_is"], output_bytes)
     np.savez_compressed(out / SAMPLES, outcome=found.outcome, prediction=found.prediction, target=found.target)
     evaluation = Evaluation(
         recipe=job["name"],
@@ -34,10 +37,11 @@ def evaluate(job: Job) -> None:
         kernels=job["kernels"],
         samples=len(test),
         metric=data.metric,
-        higher_is_better=higher_is_better(data),
-        value=metric_function(data.metric)(found.outcome, found.target),
-        per_class=found.per_class,
-        confusion=found.confusion,
+        higher_is_better=metric_of(data.metric).higher_is_better,
+        value=value,
+        per_class=by_class.values,
+        per_class_metric=by_class.name,
+        confusion=by_class.confusion,
     )
     write_manifest(out / EVALUATION, evaluation)
 

@@ -26,7 +26,10 @@ class Evaluation(Evidence):
     value: float = 0.0
     drop: Estimate | None = Field(None, description="loss against the baseline on the same samples; positive is worse")
     agreement: float | None = Field(None, description="fraction of samples with the baseline's prediction")
-    per_class: list[float] = Field(default_factory=list)
+    per_class: list[float | None] = Field(
+        default_factory=list, description="a figure by class or label; none where no sample tells it"
+    )
+    per_class_metric: str = Field("accuracy", description="which figure that is")
     confusion: list[list[int]] = Field(default_factory=list, description="rows true, columns predicted")
 
 

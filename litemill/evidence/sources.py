@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from litemill.evidence.base import Evidence, Status, TensorInfo
+from litemill.tasks import OutputIs, Reading
 
 
 class SplitInfo(BaseModel):
@@ -30,6 +31,7 @@ class DatasetManifest(Evidence):
         default_factory=dict, description="shape of a sample by input, of several; input_shape is empty then"
     )
     output: str = Field("", description="name of the output that is judged, where the model has several")
+    output_is: OutputIs = Field("", description="logits or probabilities, where the config says it")
     classes: int
     task: str = "classification"
     metric: str = Field("top1", description="what variants are judged by, or package.module:function")
@@ -40,6 +42,16 @@ class DatasetManifest(Evidence):
     value_range: tuple[float, float] = Field(description="smallest and largest input value of the calibration split")
     splits: dict[str, SplitInfo]
     warnings: list[str] = Field(default_factory=list)
+
+    def reading(self, output_is: OutputIs = "") -> Reading:
+        """How outputs are read beside these targets, of a model whose outputs are logits or probabilities."""
+        return Reading(
+            classes=self.classes,
+            output_is=self.output_is or output_is,
+            target_shape=tuple(self.target_shape),
+            input_shape=tuple(self.input_shape),
+            metric=self.metric,
+        )
 
 
 class StepRecord(BaseModel):
@@ -65,6 +77,7 @@ class ModelManifest(Evidence):
     inputs: list[TensorInfo] = Field(default_factory=list)
     outputs: list[TensorInfo] = Field(default_factory=list)
     output: int = Field(0, description="position of the output that is judged")
+    output_is: OutputIs = Field("", description="logits or probabilities, of a model with classes")
     parameters: int = 0
     trainable: bool = Field(True, description="false: there is only a graph, for post-training recipes")
     notes: list[str] = Field(default_factory=list, description="what was rewritten to bring the model in, and why")

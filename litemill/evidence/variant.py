@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from litemill.evidence.base import Estimate, Evidence, Status
 from litemill.evidence.graph import GraphReport, LayerProof
 from litemill.evidence.sources import StepRecord
+from litemill.tasks import OutputIs
 
 
 class LayerSensitivity(BaseModel):
@@ -80,6 +81,7 @@ class VariantManifest(Evidence):
     data_sha256: str = Field("", description="of the calibration split; empty where the scheme needs none")
     calibration_samples: int = 0
     output: str = Field("", description="name of the output that is judged, where the model has several")
+    output_is: OutputIs = Field("", description="logits or probabilities, of a model with classes")
     train_steps: list[StepRecord] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     seed: int = 0

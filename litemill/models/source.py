@@ -16,11 +16,13 @@ from litemill.artifacts.inputs import named
 from litemill.errors import InputError, first_line
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Untranslatable
+from litemill.models.ending import ending_of_graph, ending_of_keras, ending_of_tflite
 from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
 from litemill.models.peek import ModelFacts, judged_position, peek
 from litemill.models.saved_model import signature_of
 from litemill.models.tflite import outputs_of
+from litemill.tasks import OutputIs
 
 Array = NDArray[np.float32]
 BATCH = 32
@@ -38,6 +40,7 @@ class LoadedModel:
         export: Writes the source as a SavedModel folder, or as the `.tflite` that it is.
         notes: What was rewritten, or why there is no Keras 2 model.
         judged: Position of the output that is judged.
+        output_is: What that output is, as far as its last layer tells.
     """
 
     facts: ModelFacts
@@ -46,6 +49,7 @@ class LoadedModel:
     export: Callable[[Path], None]
     notes: tuple[str, ...] = ()
     judged: int = 0
+    output_is: OutputIs = ""
 
 
 def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> LoadedModel:
@@ -87,9 +91,9 @@ def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ..
     def export(folder: Path) -> None:
         model.export(str(folder))
 
-    predict = partial(outputs_of_keras, model, judged=judged)
+    predict, ending = partial(outputs_of_keras, model, judged=judged), ending_of_keras(model, judged)
     model, flattened = _flat(model)
-    return LoadedModel(facts, model, predict, export, notes + flattened, judged)
+    return LoadedModel(facts, model, predict, export, notes + flattened, judged, ending)
 
 
 def _flat(model: Any) -> tuple[Any, tuple[str, ...]]:
@@ -111,14 +115,16 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
         source.export(str(folder), format="tf_saved_model", verbose=False)
 
     judged = judged_position(output_names(source), output, facts.path)
-    return LoadedModel(facts, model, partial(outputs_of_keras, source, judged=judged), export, notes, judged)
+    predict, ending = partial(outputs_of_keras, source, judged=judged), ending_of_keras(source, judged)
+    return LoadedModel(facts, model, predict, export, notes, judged, ending)
 
 
 def _from_tflite(facts: ModelFacts) -> LoadedModel:
     def export(path: Path) -> None:
         shutil.copyfile(facts.path, path)
 
-    return LoadedModel(facts, None, partial(outputs_of, facts.path), export, (facts.only_graph,))
+    predict, ending = partial(outputs_of, facts.path), ending_of_tflite(facts.path)
+    return LoadedModel(facts, None, predict, export, (facts.only_graph,), output_is=ending)
 
 
 def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
@@ -161,7 +167,7 @@ def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
         call = tf.function(lambda **tensors: serve(**tensors)).get_concrete_function(**signature)
         tf.saved_model.save(module, str(folder), signatures=call)
 
-    return LoadedModel(facts, None, predict, export, (reason,), judged)
+    return LoadedModel(facts, None, predict, export, (reason,), judged, ending_of_graph(serve, judged))
 
 
 def outputs_of_keras(model: Any, x: Array, judged: int = 0) -> Array:

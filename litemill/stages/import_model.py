@@ -22,10 +22,12 @@ from litemill.convert import convert_bundle
 from litemill.data import Splits
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.models.ending import settled
 from litemill.models.peek import check_fit
 from litemill.models.source import LoadedModel, load_source, outputs_of_keras
 from litemill.models.store import save_graph, save_model, save_tflite
 from litemill.runtime import Runner
+from litemill.tasks import OutputIs, task_of
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ def _import(spec: ModelSpec, dataset: Path, out: Path, baseline: Path, origin_sh
         origin_sha256=origin_sha256 or digest(resolved),
         notes=list(source.notes),
         output=source.judged,
+        output_is=_output_is(source, data.manifest, reference, uri),
     )
     with staged(out) as folder, staged(baseline) as bundle:
         if source.facts.format == "tflite":
@@ -142,19 +145,19 @@ def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifes
     outputs = source.predict(x)
     if len(outputs) != len(x) or not np.isfinite(outputs).all():
         raise InputError("gives NaN or infinite outputs on the test samples", where=uri)
-    shape = list(outputs.shape[1:])
-    if data.task == "classification" and (len(shape) != 1 or shape[0] < data.classes):
-        raise InputError(f"gives outputs of shape {shape} for data with {data.classes} classes", where=uri)
-    if data.task == "binary" and shape not in ([1], [2]):
-        raise InputError(f"gives outputs of shape {shape} for a binary task, not 1 or 2 scores", where=uri)
-    if data.task == "regression" and shape not in (data.target_shape, [*data.target_shape, 1]):
-        raise InputError(f"gives outputs of shape {shape} for targets of shape {data.target_shape}", where=uri)
-    if data.task == "reconstruction" and shape != data.input_shape:
-        raise InputError(f"gives outputs of shape {shape} for samples of shape {data.input_shape}", where=uri)
+    if obstacle := task_of(data.task).obstacle(outputs.shape[1:], data.reading()):
+        raise InputError(obstacle, where=uri)
     if np.ptp(outputs, axis=0).max() == 0:
         fix = "Check that it is trained and that data.preprocessing is the one of its training"
         raise InputError("gives the same outputs for every sample", where=uri, fix=fix)
     return outputs
+
+
+def _output_is(source: LoadedModel, data: DatasetManifest, reference: NDArray[np.float32], uri: str) -> OutputIs:
+    """Whether outputs are logits or probabilities, where the task asks."""
+    if task_of(data.task).decide is None:
+        return ""
+    return settled(data.output_is, source.output_is, reference, uri)
 
 
 def _proved(source: LoadedModel, reference: NDArray[np.float32], x: NDArray[np.float32]) -> LoadedModel:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from litemill.config.data_kinds import Kernels
-from litemill.convert.parity import compare, parity_samples, predictions
+from litemill.convert.parity import compare, parity_samples
 from litemill.runtime import Runner
+from litemill.tasks import decisions
 from tests.workshop import RECIPES, digits, workshop
 
 TEST = digits()[0][1200:]
@@ -46,13 +47,16 @@ def test_the_errors_are_those_of_the_outputs_on_samples_spread_over_the_test_spl
 def test_errors_are_relative_and_classes_only_where_the_task_has_them() -> None:
     expected = np.array([[0.001, 0.003], [0.002, 0.001]], np.float32)
     found = expected[:, ::-1]
-    row = compare(found, expected, "xnnpack", "keras", "classification")
+    row = compare(found, expected, "xnnpack", "keras", decisions("classification"))
     assert (row.agreement, row.max_error, row.mean_error) == (0, pytest.approx(1), pytest.approx(0.75))
-    assert compare(found, expected, "xnnpack", "keras", "regression").agreement is None
-    broken = compare(np.full_like(expected, np.nan), expected, "xnnpack", "keras", "regression")
+    assert compare(found, expected, "xnnpack", "keras", decisions("regression")).agreement is None
+    broken = compare(np.full_like(expected, np.nan), expected, "xnnpack", "keras", decisions("regression"))
     assert np.isfinite(broken.max_error)
     assert broken.mean_error > 1e30
-    assert predictions(np.array([[0.4], [0.6]], np.float32)).tolist() == [0, 1]
+    scores = np.array([[-0.4], [0.4], [0.6]], np.float32)
+    for output_is, cut in (("logits", [0, 1, 1]), ("probabilities", [0, 0, 1])):
+        decide = decisions("binary", output_is)
+        assert decide is not None and decide(scores).tolist() == cut
 
 
 def test_a_split_smaller_than_the_samples_wanted_is_taken_whole() -> None:

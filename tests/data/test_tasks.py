@@ -56,7 +56,7 @@ def test_binary_and_own_metric(tmp_path: Path) -> None:
         ("reconstruction", "auc", np.zeros(40), "all test labels are the same, so AUC means nothing"),
         ("regression", "", np.full(40, np.nan), "has NaN or infinite targets"),
         ("regression", "", np.ones(40), "all test targets are the same"),
-        ("regression", "", np.zeros((40, 2, 2)), "targets have shape"),
+        ("regression", "", np.zeros((40, 2, 2)), "all test targets are the same"),
         ("regression", "", np.zeros(39), "has 39 labels for 40 samples"),
     ],
 )

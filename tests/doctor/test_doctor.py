@@ -21,7 +21,9 @@ from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.models import load_model
 from litemill.models.backend import tf_keras
+from litemill.tasks import decisions
 
+DECIDE = decisions("classification") or (lambda outputs: outputs)
 RECIPES = {"int8": ["int8"], "pruned": ["prune", "int8"], "qat": ["qat", "int8"]}
 
 
@@ -72,11 +74,13 @@ def test_the_usual_preprocessings_are_told_apart(right: dict[str, Any]) -> None:
         found = np.where(distance.min(axis=1) < 1e-9, test.strata[distance.argmin(axis=1)], 0)
         return np.eye(10, dtype=np.float32)[found]
 
-    (finding,) = examine_scaling(source, DataSpec(kind="digits", preprocessing=Preprocessing(offset=7.0)), predict)
+    (finding,) = examine_scaling(
+        source, DataSpec(kind="digits", preprocessing=Preprocessing(offset=7.0)), predict, DECIDE
+    )
     assert finding.level == "error"
     written = yaml.safe_load(finding.fix.removeprefix("Set data.preprocessing: "))
     assert Preprocessing(**written) == Preprocessing(**right)
-    (finding,) = examine_scaling(source, DataSpec(kind="digits", preprocessing=Preprocessing(**right)), predict)
+    (finding,) = examine_scaling(source, DataSpec(kind="digits", preprocessing=Preprocessing(**right)), predict, DECIDE)
     assert finding.level == "ok"
 
 
@@ -86,7 +90,7 @@ def test_a_model_at_chance_level_is_told() -> None:
     def predict(x: np.ndarray) -> np.ndarray:
         return np.eye(10, dtype=np.float32)[np.zeros(len(x), int)]
 
-    (finding,) = examine_scaling(source, DataSpec(kind="digits"), predict)
+    (finding,) = examine_scaling(source, DataSpec(kind="digits"), predict, DECIDE)
     assert finding.level == "error" and "always saying one class would be on" in finding.what
 
 

@@ -105,10 +105,14 @@ def test_a_variant_that_cannot_run_fails_alone_and_failures_are_passed_on(tmp_pa
     assert found["late"].reason == "took more than 0.05 s and was ended"
 
 
-def test_another_number_of_classes_is_told(tmp_path: Path) -> None:
-    dataset = write_dataset(tmp_path / "data", {"test": (X[:5], np.arange(5) % 3)}, classes=3)
+def test_more_classes_than_outputs_are_told_and_fewer_are_a_sample(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "data", {"test": (X[:5], np.arange(5) + 6)}, classes=11)
     found = evaluate_bundle(workshop().bundle, dataset, tmp_path / "out")
-    assert {item.reason for item in found.values()} == {"the model has 10 outputs, the data 3 classes"}
+    assert {item.reason for item in found.values()} == {"the model has 10 outputs, the data 11 classes"}
+    few = write_dataset(tmp_path / "few", {"test": (X[Y < 3], Y[Y < 3])}, classes=3)
+    found = evaluate_bundle(workshop().bundle, few, tmp_path / "judged")
+    assert found["float32"].value > 0.9
+    assert found["float32"].per_class[3:] == [None] * 7, "no sample tells of them"
 
 
 def test_a_reference_on_other_samples_is_refused(tmp_path: Path, evaluated: tuple[Path, Path]) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as expected
 
-from litemill.config.data_kinds import METRICS
+from litemill.data.splits import Split
 from litemill.errors import InputError, StepFailed
 from litemill.evaluate.bundle import Samples, _drop
-from litemill.evaluate.metrics import FUNCTIONS, higher_is_better, judge, metric_function
+from litemill.evaluate.score import Score, score
 from litemill.evidence import DatasetManifest, Evaluation
+from litemill.tasks import METRICS, TASKS, metric_names, metric_of
 
 RNG = np.random.default_rng(0)
 
@@ -23,13 +24,24 @@ def manifest(task: str, metric: str, classes: int = 0) -> DatasetManifest:
     return DatasetManifest(**facts, **rest, classes=classes, task=task, metric=metric)
 
 
-def value(outputs: Any, x: Any, y: Any, data: DatasetManifest) -> float:
-    found = judge(np.asarray(outputs, np.float32), x, y, data)
-    return metric_function(data.metric)(found.outcome, found.target)
+def scored(outputs: Any, x: Any, y: Any, data: DatasetManifest, output_is: Any = "", block: int = 0) -> Score:
+    """The score of a model that gives these outputs, run in blocks of so many samples; in one by default."""
+    outputs = np.asarray(outputs, np.float32)
+    rows = np.arange(len(outputs))
+    split = Split(np.arange(len(outputs)) if x is None else x, y)
+    left = iter(np.split(rows, range(block, len(rows), block)) if block else [rows])
+    return score(lambda part: outputs[next(left)], split, data, output_is, (64 << 20) // block if block else 1)
 
 
-def test_every_metric_of_the_vocabulary_has_a_function() -> None:
-    assert {name for by_task in METRICS.values() for name in by_task} == set(FUNCTIONS)
+def value(outputs: Any, x: Any, y: Any, data: DatasetManifest, output_is: Any = "") -> float:
+    return scored(outputs, x, y, data, output_is).value
+
+
+def test_every_task_has_a_metric_and_every_metric_a_function_and_a_task() -> None:
+    assert all(metric_names(task) for task in TASKS)
+    for metric in METRICS.records():
+        assert callable(metric.function()) and metric.what
+        assert set(metric.tasks) <= set(TASKS)
 
 
 def test_top5_and_top1() -> None:
@@ -56,7 +68,7 @@ def test_regression() -> None:
     found = {metric: value(guess, None, y, manifest("regression", metric)) for metric in ("mae", "rmse")}
     assert found["mae"] == pytest.approx(expected.mean_absolute_error(y, guess))
     assert found["rmse"] == pytest.approx(expected.mean_squared_error(y, guess) ** 0.5)
-    assert not higher_is_better(manifest("regression", "mae"))
+    assert not metric_of("mae").higher_is_better
 
 
 def test_reconstruction_by_error_and_as_anomaly_score() -> None:
@@ -83,7 +95,7 @@ def test_a_users_own_function_gets_outputs_and_targets() -> None:
     y = np.array([1.0, -1.0, 1.0, 1.0], np.float32)
     data = manifest("regression", f"{__name__}:own_metric")
     assert value([[2.0], [-1.0], [-3.0], [5.0]], None, y, data) == 0.75
-    assert higher_is_better(data)
+    assert metric_of(data.metric).higher_is_better
     with pytest.raises(InputError, match=r"broken_metric: failed: KeyError: 'no such column'"):
         value([[1.0]], None, y[:1], manifest("regression", f"{__name__}:broken_metric"))
 
@@ -120,3 +132,43 @@ def test_a_drop_is_positive_where_the_variant_is_worse(metric: str, higher: bool
     assert 0 < drop.ci[0] < drop.value < drop.ci[1]
     if metric == "mae":
         assert drop.value == pytest.approx(0.2)
+
+
+def test_a_logit_says_yes_above_zero_and_a_probability_above_one_half() -> None:
+    y = RNG.integers(0, 2, 400)
+    logits = (y - 0.5) * 0.6 + RNG.normal(size=400) * 0.2
+    probabilities = 1 / (1 + np.exp(-logits))
+    data = manifest("binary", "accuracy", 2)
+    found = scored(logits[:, None], None, y, data, "logits")
+    assert found.value == value(probabilities[:, None], None, y, data, "probabilities") == np.mean((logits > 0) == y)
+    assert found.found.prediction.tolist() == (logits > 0).tolist()
+    assert value(logits[:, None], None, y, data, "probabilities") < found.value
+    two = np.stack([-logits, logits], axis=1)
+    assert value(two, None, y, data, "probabilities") == found.value, "of two outputs the larger one decides"
+
+
+def test_a_model_may_have_more_classes_than_the_sample_holds() -> None:
+    """ImageNet's 1000 outputs on pictures of some classes: the outputs say how many classes there are."""
+    scores = np.eye(10, dtype=np.float32)[[0, 2, 9, 6]]
+    found = scored(scores, None, np.array([0, 2, 4, 6]), manifest("classification", "top1", 7))
+    assert found.value == 0.75
+    assert found.by_class.values == [1.0, None, 1.0, None, 0.0, None, 1.0, None, None, None]
+    assert np.shape(found.by_class.confusion) == (10, 10) and found.by_class.confusion[4][9] == 1
+
+
+@pytest.mark.parametrize("metric", ["top1", "top5"])
+def test_blocks_do_not_change_a_score(metric: str) -> None:
+    scores, y = RNG.random((100, 6)), RNG.integers(0, 6, 100)
+    whole, parts = (scored(scores, None, y, manifest("classification", metric, 6), block=block) for block in (0, 7))
+    assert whole.value == parts.value and whole.by_class == parts.by_class
+    np.testing.assert_array_equal(whole.found.outcome, parts.found.outcome)
+
+
+def test_the_psnr_of_images_is_that_of_tensorflow() -> None:
+    """tf.image.psnr is the mean over images of 10·log10(peak² / mse); here by its formula, in closed form."""
+    y = RNG.random((20, 4, 4, 1)).astype(np.float32)
+    guess = y + 0.1 * np.where(RNG.random(y.shape) < 0.5, 1, -1)
+    assert value(guess, None, y, manifest("regression", "psnr")) == pytest.approx(20.0, abs=1e-4)
+    bytes_ = manifest("regression", "psnr")
+    assert value(guess * 255, None, y * 255, bytes_) == pytest.approx(20.0, abs=1e-4), "targets from 0 to 255"
+    assert value(y, None, y, bytes_) == 100.0, "a perfect image has no infinite value"

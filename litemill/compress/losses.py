@@ -1,0 +1,92 @@
+"""The training losses that tasks name: what is minimised, what counts as right, and what a teacher teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from litemill.models.backend import tensorflow, tf_keras
+
+_SMALLEST = 1e-7
+"""Probabilities are kept away from 0 and 1 before their logarithm is taken, as Keras does."""
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """A loss of labels and outputs, `[batch, …]` each.
+
+    Attributes:
+        loss: Of labels, outputs, and whether these are probabilities: a scalar, averaged over the batch.
+        right: The same of how many samples are right (a share of one where it has several decisions); None where
+            outputs are neither right nor wrong.
+        logits: Of outputs, and whether these are probabilities: the logits of all classes on the last axis.
+        of_input: Whether the samples are the labels.
+    """
+
+    loss: Callable[[Any, Any, bool], Any]
+    right: Callable[[Any, Any, bool], Any] | None = None
+    logits: Callable[[Any, bool], Any] | None = None
+    of_input: bool = False
+
+
+def class_logits(outputs: Any, probabilities: bool) -> Any:
+    """Logits of all classes, up to a number that is the same for all of them."""
+    tf = tensorflow()
+    return tf.math.log(tf.clip_by_value(outputs, _SMALLEST, 1.0)) if probabilities else outputs
+
+
+def score_logits(outputs: Any, probabilities: bool) -> Any:
+    """Two logits for each score on the last axis, `[…, 2]`: an output z stands for (0, z)."""
+    tf = tensorflow()
+    single = outputs
+    if probabilities:
+        near = tf.clip_by_value(outputs, _SMALLEST, 1.0 - _SMALLEST)
+        single = tf.math.log(near / (1.0 - near))
+    return tf.stack([tf.zeros_like(single), single], axis=-1)
+
+
+def _categorical(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    return tf_keras().losses.SparseCategoricalCrossentropy(from_logits=not probabilities)(labels, outputs)
+
+
+def _largest_is_right(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    tf = tensorflow()
+    return tf.reduce_sum(tf.cast(tf.argmax(outputs, axis=-1) == labels, tf.float32))
+
+
+def _single(outputs: Any) -> bool:
+    """Whether there is one score for two classes."""
+    return int(outputs.shape[-1]) == 1
+
+
+def _binary(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    if not _single(outputs):
+        return _categorical(labels, outputs, probabilities)
+    return tf_keras().losses.BinaryCrossentropy(from_logits=not probabilities)(labels, outputs[:, 0])
+
+
+def _positive_is_right(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    tf = tensorflow()
+    if not _single(outputs):
+        return _largest_is_right(labels, outputs, probabilities)
+    found = outputs[:, 0] > (0.5 if probabilities else 0.0)
+    return tf.reduce_sum(tf.cast(found == (labels > 0), tf.float32))
+
+
+def _binary_logits(outputs: Any, probabilities: bool) -> Any:
+    return score_logits(outputs[:, 0], probabilities) if _single(outputs) else class_logits(outputs, probabilities)
+
+
+def _squared(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    tf = tensorflow()
+    return tf.reduce_mean(tf.square(tf.reshape(outputs, tf.shape(labels)) - labels))
+
+
+LOSSES: dict[str, TrainingLoss] = {
+    "categorical": TrainingLoss(_categorical, _largest_is_right, class_logits),
+    "binary": TrainingLoss(_binary, _positive_is_right, _binary_logits),
+    "squared": TrainingLoss(_squared),
+    "reconstruction": TrainingLoss(_squared, of_input=True),
+}
+"""By the name in `litemill.tasks.Task.loss`."""

@@ -1,0 +1,38 @@
+"""Do the model's outputs fit the targets, and are they right?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from litemill.config.run import DataSpec
+from litemill.data.preprocess import model_inputs
+from litemill.data.source import Source, SourceFacts
+from litemill.doctor.findings import Finding
+from litemill.doctor.scaling import examine_scaling
+from litemill.models.ending import settled
+from litemill.models.source import LoadedModel
+from litemill.tasks import Reading, decisions, task_of
+
+SAMPLES = 32
+
+
+def examine_outputs(data: Source, spec: DataSpec, facts: SourceFacts, model: LoadedModel) -> list[Finding]:
+    """Compare outputs for a few real samples with the targets, and look for the right preprocessing.
+
+    Raises:
+        InputError: `data.output_is` says something else than the model.
+    """
+    test, task = data.splits["test"], task_of(spec.task)
+    rows = np.unique(np.linspace(0, len(test) - 1, SAMPLES).astype(np.int64))
+    outputs = model.predict(model_inputs(np.concatenate(list(test.read(rows))), spec))
+    reading = Reading(
+        classes=facts.classes, target_shape=tuple(test.targets.shape[1:]), input_shape=tuple(facts.input_shape)
+    )
+    if obstacle := task.obstacle(outputs.shape[1:], reading):
+        fix = f"data.task {task.name} takes {task.labels}, and of the model {task.outputs}"
+        return [Finding(level="error", what=f"the model {obstacle}", fix=fix)]
+    if task.decide is None:
+        return []
+    output_is = settled(spec.output_is, model.output_is, outputs, str(model.facts.path))
+    decide = decisions(task.name, output_is)
+    return examine_scaling(data, spec, model.predict, decide) if decide else []
