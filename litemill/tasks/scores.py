@@ -134,7 +134,8 @@ def average_precisions(score: Array, label: Array) -> Callable[[Weights], Array]
         gained = np.diff(found, axis=0, prepend=0.0)
         total = found[-1]
         area = (gained * precision).sum(axis=0)
-        return np.divide(area, total, out=np.full_like(total, np.nan), where=total > 0)
+        average: Array = np.divide(area, total, out=np.full_like(total, np.nan), where=total > 0)
+        return average
 
     return value
 
