@@ -63,7 +63,8 @@ images:  ## build the images train and edge with docker or podman (BASE_IMAGE, P
 compile: setup  ## compile CONFIG to Kubeflow YAML in out/
 	$(BIN)/litemill compile $(CONFIG) -o $(OUT).yaml
 
-golden: setup  ## compile the shipped configs to the pipeline.yaml beside them (what the tests compare with)
+golden: setup  ## compile the shipped configs and the components to the YAML files that the tests compare with
+	@$(BIN)/litemill components --out components
 	@for config in pipelines/*/config.yaml; do $(BIN)/litemill compile $$config -o $$(dirname $$config)/pipeline.yaml; done
 
 lock: $(VENV)/.ready  ## resolve requirements.lock anew from setup.py

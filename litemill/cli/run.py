@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan_command)
     app.command("run")(run_command)
     app.command("compile")(compile_command)
+    app.command("components")(components_command)
 
 
 def plan_command(config: Config) -> None:
@@ -88,6 +89,16 @@ def compile_command(
 
     compile_for_cluster(spec, out)
     console.out.print(f"compiled {config} to {out}", highlight=False)
+
+
+def components_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write to")] = Path("components"),
+) -> None:
+    """Write each component as a component.yaml that any Kubeflow pipeline can load, and a table of them."""
+    from litemill.pipelines.published import publish_components
+
+    written = publish_components(out)
+    console.out.print(f"{len(written) - 1} components and a README in {out}", highlight=False)
 
 
 def _checked(config: Path) -> RunSpec:
