@@ -35,7 +35,7 @@ class Batches:
     Args:
         x: Samples, float32 of shape [samples, …]; read lazily when memory-mapped. Of several inputs a structured array;
             batches are then mappings of arrays by input.
-        y: Class indices, int64 of shape [samples], or float32 targets of shape [samples, …].
+        y: Targets of shape [samples, …], as the task keeps them.
         training: Batch size, seed, validation fraction and augmentation.
 
     Raises:
@@ -99,7 +99,7 @@ def hold_out(labels: NDArray[Any], fraction: float, seed: int) -> NDArray[np.int
     """Draw a validation set, classes kept in proportion.
 
     Args:
-        labels: Class indices of shape [samples]; targets that are no integers count as one class.
+        labels: Class indices of shape [samples]; other targets count as one class.
         fraction: Of each class, 0 to 0.5.
         seed: Of the draw.
 
@@ -108,7 +108,8 @@ def hold_out(labels: NDArray[Any], fraction: float, seed: int) -> NDArray[np.int
     """
     random = np.random.default_rng([seed, _VALIDATION])
     drawn = [np.empty(0, np.int64)]
-    classes = labels if np.issubdtype(labels.dtype, np.integer) else np.zeros(len(labels), np.int64)
+    of_one_class = np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1
+    classes = labels if of_one_class else np.zeros(len(labels), np.int64)
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
         drawn.append(random.permutation(members)[: round(fraction * len(members))])

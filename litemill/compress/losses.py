@@ -83,9 +83,64 @@ def _squared(labels: Any, outputs: Any, probabilities: bool) -> Any:
     return tf.reduce_mean(tf.square(tf.reshape(outputs, tf.shape(labels)) - labels))
 
 
+def _labels(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    """Binary cross-entropy of each label that is known, averaged."""
+    return _known_mean(labels, _score_losses(labels, outputs, probabilities))
+
+
+def _score_losses(labels: Any, scores: Any, probabilities: bool) -> Any:
+    """Binary cross-entropy of each score, `[…]`."""
+    tf = tensorflow()
+    logits = score_logits(scores, probabilities)[..., 1]
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(labels > 0, logits.dtype), logits=logits)
+
+
+def _known_mean(labels: Any, losses: Any) -> Any:
+    """Mean over what has a label; −1 has none."""
+    tf = tensorflow()
+    known = tf.cast(labels >= 0, losses.dtype)
+    return tf.reduce_sum(losses * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+
+def _share_right(labels: Any, decided: Any) -> Any:
+    """Sum over the samples of the share of their decisions that are right."""
+    tf = tensorflow()
+    known = tf.cast(labels >= 0, tf.float32)
+    right = tf.cast(tf.cast(decided, tf.int64) == tf.cast(labels, tf.int64), tf.float32) * known
+    axes = list(range(1, len(labels.shape)))
+    return tf.reduce_sum(tf.reduce_sum(right, axes) / tf.maximum(tf.reduce_sum(known, axes), 1.0))
+
+
+def _labels_right(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    return _share_right(labels, outputs > (0.5 if probabilities else 0.0))
+
+
+def _positions(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    """Cross-entropy of each position that is judged, averaged."""
+    tf = tensorflow()
+    if _single(outputs):
+        return _known_mean(labels, _score_losses(labels, tf.reshape(outputs, tf.shape(labels)), probabilities))
+    classes = tf.maximum(tf.cast(labels, tf.int64), 0)
+    losses = tf_keras().losses.sparse_categorical_crossentropy(classes, outputs, from_logits=not probabilities)
+    return _known_mean(labels, losses)
+
+
+def _positions_right(labels: Any, outputs: Any, probabilities: bool) -> Any:
+    tf = tensorflow()
+    if _single(outputs):
+        return _share_right(labels, tf.reshape(outputs, tf.shape(labels)) > (0.5 if probabilities else 0.0))
+    return _share_right(labels, tf.argmax(outputs, axis=-1))
+
+
+def _position_logits(outputs: Any, probabilities: bool) -> Any:
+    return score_logits(outputs, probabilities) if _single(outputs) else class_logits(outputs, probabilities)
+
+
 LOSSES: dict[str, TrainingLoss] = {
     "categorical": TrainingLoss(_categorical, _largest_is_right, class_logits),
     "binary": TrainingLoss(_binary, _positive_is_right, _binary_logits),
+    "labels": TrainingLoss(_labels, _labels_right, score_logits),
+    "positions": TrainingLoss(_positions, _positions_right, _position_logits),
     "squared": TrainingLoss(_squared),
     "reconstruction": TrainingLoss(_squared, of_input=True),
 }

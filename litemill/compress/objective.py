@@ -37,8 +37,10 @@ class Criterion:
         return LOSSES[task_of(self.task).loss]
 
     def judged(self, outputs: Any) -> Any:
-        """The judged one of a model's outputs."""
-        return outputs[self.output] if isinstance(outputs, list | tuple) else outputs
+        """The judged one of a model's outputs, with a last axis for the scores of each position."""
+        found = outputs[self.output] if isinstance(outputs, list | tuple) else outputs
+        positions = task_of(self.task).positions
+        return found[..., None] if positions and len(found.shape) == 1 + positions else found
 
     @property
     def counts(self) -> bool:

@@ -74,6 +74,9 @@ class DataSpec(Section):
     output_is: OutputIs = Field(
         "", description="logits or probabilities, of a model with classes; by default read from the model"
     )
+    ignore_label: int | None = Field(
+        None, ge=0, le=32767, description="label of pixels or time steps that are not judged, such as 255"
+    )
     preprocessing: Preprocessing = Preprocessing()
     inputs: dict[str, Preprocessing] = Field(
         default_factory=dict, description="of a model with several: each input by name, with its own preprocessing"
@@ -124,6 +127,9 @@ class DataSpec(Section):
     def _output_has_classes(self) -> DataSpec:
         if self.output_is and TASKS[self.task].decide is None:
             raise ValueError(f"data.output_is is for models with classes: task {self.task} has none")
+        if self.ignore_label is not None and not TASKS[self.task].positions:
+            able = ", ".join(task.name for task in TASKS.values() if task.positions)
+            raise ValueError(f"data.ignore_label is for tasks with a class for each position: {able}")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from litemill.artifacts.inputs import finite_rows, holds_floats
@@ -23,7 +25,7 @@ def open_source(spec: DataSpec, seed: int = 0) -> Source:
     Raises:
         InputError: It cannot be read, or its splits do not fit each other or the preprocessing.
     """
-    source: Source = load(spec.record.opens)(spec, seed)
+    source = _settled(spec, load(spec.record.opens)(spec, seed))
     train, test = source.splits["train"], source.splits["test"]
     for split in source.splits.values():
         if not len(split):
@@ -42,6 +44,14 @@ def open_source(spec: DataSpec, seed: int = 0) -> Source:
     for name, shape in train.inputs.items():
         check_preprocessing(spec, shape, name)
     return source
+
+
+def _settled(spec: DataSpec, source: Source) -> Source:
+    """The source with targets that mean the same in all splits."""
+    splits, task = source.splits, TASKS[spec.task]
+    settled = task.settle([split.targets for split in splits.values()], spec.ignore_label, spec.uri or spec.kind)
+    found = {name: replace(splits[name], targets=targets) for name, targets in zip(splits, settled, strict=True)}
+    return replace(source, splits=found)
 
 
 def check_source(spec: DataSpec) -> SourceFacts:

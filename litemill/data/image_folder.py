@@ -11,9 +11,11 @@ from litemill.config.data_kinds import ImageFolderOptions
 from litemill.config.run import DataSpec
 from litemill.data.images import image_shape, reading_images, settle
 from litemill.data.labels import targets_for
+from litemill.data.mask_folder import open_mask_folder
 from litemill.data.sampling import in_proportion
 from litemill.data.source import Labels, Source, SourceSplit
 from litemill.errors import InputError
+from litemill.tasks import TASKS
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 SPLIT_FOLDERS = {
@@ -25,7 +27,7 @@ SPLIT_FOLDERS = {
 
 
 def open_image_folder(spec: DataSpec, seed: int) -> Source:
-    """Open a folder of images. Classes are the sub-folders' names in alphabetical order.
+    """Open a folder of images. Classes are the sub-folders' names in alphabetical order, or each image has a mask.
 
     Raises:
         InputError: No such folder, no images, or classes that train doesn't know.
@@ -34,6 +36,8 @@ def open_image_folder(spec: DataSpec, seed: int) -> Source:
     if not root.is_dir():
         raise InputError("is no folder", where=spec.uri)
     folders = {name: _split_folder(root, name) for name in SPLIT_FOLDERS}
+    if TASKS[spec.task].positions == 2:
+        return open_mask_folder(spec, root, folders, SUFFIXES, options.test_fraction, seed)
     warnings: list[str] = []
     if folders["train"] and folders["test"]:
         classes = _classes(folders["train"])

@@ -20,7 +20,7 @@ Encoded = Path | bytes
 
 def settle(first: Encoded, spec: Preprocessing, where: str) -> Preprocessing:
     """Fill in what the config leaves open, colour mode and size, from the first image."""
-    with _opened(first, where) as image:
+    with opened(first, where) as image:
         color = spec.color or ("grayscale" if image.mode in ("1", "L", "I;16", "LA") else "rgb")
         return spec.model_copy(update={"color": color, "resize": spec.resize or [image.height, image.width]})
 
@@ -37,7 +37,7 @@ def decode(encoded: Encoded, spec: Preprocessing, where: str, *, may_resize: boo
     Raises:
         InputError: It can't be decoded, or has another size.
     """
-    with _opened(encoded, where) as image:
+    with opened(encoded, where) as image:
         height, width = spec.resize
         if (image.height, image.width) != (height, width) and not may_resize:
             what = f"is {image.height}×{image.width}, the first image is {height}×{width}"
@@ -73,7 +73,12 @@ def image_shape(spec: Preprocessing) -> tuple[int, int, int]:
     return height, width, 1 if spec.color == "grayscale" else 3
 
 
-def _opened(encoded: Encoded, where: str) -> Image.Image:
+def opened(encoded: Encoded, where: str) -> Image.Image:
+    """An image file or its bytes, not decoded yet.
+
+    Raises:
+        InputError: It is not an image.
+    """
     try:
         return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:

@@ -143,7 +143,7 @@ def _complete(folder: Path, name: str, reason: str, data: DatasetManifest, basel
 def _drop(evaluation: Evaluation, baseline: Samples, found: Samples) -> Estimate:
     """Loss of the metric against the baseline; positive is worse, also for a metric of which less is better."""
     better, worse = (baseline, found) if evaluation.higher_is_better else (found, baseline)
-    if baseline.outcome.dtype == bool:
+    if baseline.outcome.dtype == bool and baseline.outcome.ndim == 1:
         return paired_proportion_difference(better.outcome, worse.outcome)
     metric = metric_of(evaluation.metric)
     first, second = (metric.over(samples.outcome, samples.target) for samples in (better, worse))

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from litemill.errors import ConfigError, nearest
 from litemill.tasks.metrics import METRICS, Metric, default_metric, metric_names, metric_of
+from litemill.tasks.multilabel import MULTILABEL
 from litemill.tasks.numbers import RECONSTRUCTION, REGRESSION
+from litemill.tasks.positions import SEGMENTATION, SEQUENCE
 from litemill.tasks.samples import BINARY, CLASSIFICATION
 from litemill.tasks.task import Array, Breakdown, Outcomes, OutputIs, Reading, Task, agreement, merged
 
@@ -26,7 +28,9 @@ __all__ = [
     "task_of",
 ]
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, BINARY, REGRESSION, RECONSTRUCTION)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (CLASSIFICATION, BINARY, MULTILABEL, SEGMENTATION, SEQUENCE, REGRESSION, RECONSTRUCTION)
+}
 """All tasks by name. Closed: each needs a training loss of its own."""
 
 

@@ -99,7 +99,34 @@ METRICS: Registry[Metric] = Registry(
         _number("mae", "regression", "mean", "mean absolute error"),
         _number("rmse", "regression", "root_mean", "root of the mean square error"),
         _number("psnr", "regression", "mean", "peak signal-to-noise ratio in dB, mean over the samples", higher=True),
-        _fraction("accuracy", "binary", "share", "share of decisions that are right", weighted="weighted_share"),
+        _fraction(
+            "map",
+            "multilabel",
+            "mean_average_precision",
+            "mean over the labels of the average precision",
+            weighted="weighted_average_precision",
+        ),
+        _fraction(
+            "miou",
+            "segmentation",
+            "mean_overlap",
+            "mean over the classes of intersection over union",
+            weighted="weighted_overlap",
+        ),
+        _fraction(
+            "accuracy",
+            "binary multilabel segmentation sequence",
+            "share",
+            "share of decisions (samples, labels, pixels, steps) that are right",
+            weighted="weighted_share",
+        ),
+        _fraction(
+            "f1",
+            "multilabel segmentation sequence",
+            "mean_f1",
+            "mean over the classes or labels of F1 (of masks: Dice)",
+            weighted="weighted_f1",
+        ),
     ),
 )
 """All metrics by name; the first of a task is its default."""

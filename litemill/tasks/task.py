@@ -106,6 +106,8 @@ class Task:
         optional: Whether a data set may come without targets.
         columns: Whether what stands on the last axis of the outputs is of different kinds: each is checked alone.
         of_input: Whether the input is the target; such a model has one input.
+        positions: Axes of a sample's targets where each position has a class: 2 of a mask, 1 of a sequence.
+        settle: Brings the targets of all splits to one meaning, given the label that is not judged, if there is one.
         strata: Whether draws keep the targets in proportion: they are one class for each sample.
     """
 
@@ -125,6 +127,8 @@ class Task:
     optional: bool = False
     columns: bool = False
     of_input: bool = False
+    positions: int = 0
+    settle: Callable[[Sequence[Array], int | None, str], list[Array]] = lambda targets, ignored, where: list(targets)
     strata: bool = False
 
     def unknown(self, samples: int) -> Array:
