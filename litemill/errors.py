@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Sequence
 from itertools import islice
 
+from litemill.redact import redact
+
 LONGEST_SHOWN = 80
 """Characters of a user's own text that are repeated in a message."""
 MOST_COMPARED, MOST_LISTED = 1000, 30
@@ -15,7 +17,7 @@ MOST_COMPARED, MOST_LISTED = 1000, 30
 
 
 class LitemillError(Exception):
-    """An error whose message is meant for the user: one line, no traceback needed.
+    """An error whose message is meant for the user: one line, no traceback needed, without secrets.
 
     Args:
         what: What is wrong, as one sentence without a final full stop.
@@ -31,7 +33,7 @@ class LitemillError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}. {self.fix}" if self.fix else text
+        return redact(f"{text}. {self.fix}" if self.fix else text)
 
 
 class ConfigError(LitemillError):

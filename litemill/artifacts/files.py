@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from litemill.errors import InputError
+from litemill.redact import redacted
 
 Manifest = TypeVar("Manifest", bound=BaseModel)
 CHUNK = 1 << 20
@@ -59,7 +60,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_manifest(path: Path, manifest: BaseModel) -> None:
-    """Write a manifest as indented JSON, whole or not at all."""
+    """Write a manifest as indented JSON, whole or not at all, and without secrets."""
+    plain = manifest.model_dump(mode="json")
+    if (clean := redacted(plain)) != plain:
+        manifest = type(manifest).model_validate(clean)
     write_text(path, manifest.model_dump_json(indent=2) + "\n")
 
 

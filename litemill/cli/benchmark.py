@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from litemill.cli import console
@@ -45,7 +44,7 @@ def benchmark(
     console.out.print(_table(found))
     for one in found:
         if one.status == "failed":
-            console.out.print(f"[red]{escape(one.recipe)} failed:[/] {escape(one.reason)}", soft_wrap=True)
+            console.out.print(console.styled((f"{one.recipe} failed:", "red"), " ", one.reason), soft_wrap=True)
     if out:
         write_text(out, json.dumps([one.model_dump(mode="json") for one in found], indent=2) + "\n")
     if all(one.status == "failed" for one in found):
@@ -69,9 +68,9 @@ def devices(
             facts = open_target(spec).facts()
         except (DeviceError, StepFailed) as error:
             lost += 1
-            table.add_row(spec.name, spec.device, "[red]no[/]", escape(str(error)))
+            table.add_row(spec.name, spec.device, console.styled(("no", "red")), str(error))
             continue
-        table.add_row(spec.name, spec.device, "[green]yes[/]", escape(_message(facts)))
+        table.add_row(spec.name, spec.device, console.styled(("yes", "green")), _message(facts))
     console.out.print(table)
     if lost:
         raise typer.Exit(1)
@@ -102,8 +101,8 @@ def _table(found: Sequence[Measurement]) -> Table:
         p50, p90 = one.latency_ms.get("p50"), one.latency_ms.get("p90")
         ratio = one.ratio_to_float32
         table.add_row(
-            escape(one.recipe),
-            one.kind if one.status == "ok" else "[red]failed[/]",
+            one.recipe,
+            one.kind if one.status == "ok" else console.styled(("failed", "red")),
             "" if p50 is None else f"{p50:.4g}" + (f" [{low:.4g}, {high:.4g}]" if high else ""),
             "" if p90 is None else f"{p90:.4g}",
             "" if ratio is None else f"{ratio.value:.3f} [{ratio.ci[0]:.3f}, {ratio.ci[1]:.3f}]",

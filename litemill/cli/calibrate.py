@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from litemill.cli import console
@@ -87,7 +86,7 @@ def _tell(study: CalibrationStudy) -> None:
     apart = ", ".join(f"{name} {value:.2f}" for name, value in report.distance.items())
     console.out.print(f"distance to the training samples (0 alike, 1 apart): {apart}", highlight=False)
     for warning in report.warnings:
-        console.out.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+        console.warn(warning)
     if study.points:
         console.out.print(_points(study))
     console.out.print(_stretches(study) if study.stretches else "no sample stretches a range alone")
@@ -98,7 +97,7 @@ def _points(study: CalibrationStudy) -> Table:
     table = Table("samples", study.metric, "drop", "95 % CI", "as float32", title=title)
     for point in study.points:
         if point.reason or point.value is None:
-            table.add_row(str(point.samples), "[red]failed[/]", "", "", escape(point.reason))
+            table.add_row(str(point.samples), console.styled(("failed", "red")), "", "", point.reason)
             continue
         drop = point.drop
         table.add_row(
@@ -117,5 +116,5 @@ def _stretches(study: CalibrationStudy) -> Table:
     for one in study.stretches[:SHOWN]:
         without, whole = (f"[{low:.4g}, {high:.4g}]" for low, high in (one.range_without, one.value_range))
         label = "" if one.label is None else str(one.label)
-        table.add_row(str(one.sample), label, escape(one.tensor), one.op, without, whole, f"{one.widens:+.1%}")
+        table.add_row(str(one.sample), label, one.tensor, one.op, without, whole, f"{one.widens:+.1%}")
     return table

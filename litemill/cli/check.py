@@ -23,7 +23,7 @@ def check(config: Annotated[Path, typer.Argument(help="run config (YAML)")]) -> 
     spec = load_config(config)
     facts = preflight(spec)
     for warning in facts.warnings:
-        console.out.print(f"[yellow]warning:[/] {warning}")
+        console.warn(warning)
     counts = ", ".join(f"{count} {split}" for split, count in facts.samples.items())
     console.out.print(
         f"{config}: {len(spec.recipes)} recipes, input {facts.inputs or facts.input_shape}, {counts} samples"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from litemill.cli import console
@@ -31,9 +30,10 @@ def doctor(
     diagnosis = diagnose(load_config(config))
     for finding in diagnosis.findings:
         fix = f". {finding.fix}" if finding.fix else ""
-        console.out.print(f"[{STYLES[finding.level]}]{finding.level}:[/] {escape(finding.what + fix)}")
+        line = console.styled((f"{finding.level}:", STYLES[finding.level]), " ", finding.what + fix)
+        console.out.print(line)
     for name, reason in diagnosis.recipes.items():
-        console.out.print(f"recipe [bold]{name}[/]: {escape(reason or 'should work')}")
+        console.out.print(console.styled("recipe ", (name, "bold"), ": ", reason or "should work"))
     if diagnosis.layers:
         table = Table("layer", "type", "parameters", "prune", "cluster", "qat", title="which step takes which layer")
         for layer in diagnosis.layers:

@@ -18,7 +18,13 @@ Host = Annotated[
     str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="URL of the Kubeflow Pipelines API", show_default=False)
 ]
 Namespace = Annotated[str, typer.Option(help="Kubernetes namespace of the runs")]
-MARKS = {"SUCCEEDED": "[green]✓[/]", "FAILED": "[red]✗[/]", "RUNNING": "…", "SKIPPED": "-", "CANCELED": "[yellow]■[/]"}
+MARKS = {
+    "SUCCEEDED": ("✓", "green"),
+    "FAILED": ("✗", "red"),
+    "RUNNING": ("…", ""),
+    "SKIPPED": ("-", ""),
+    "CANCELED": ("■", "yellow"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -113,7 +119,8 @@ def _follow(client: Any, host: str, run_id: str, *, wait: bool) -> None:
             name, state = str(task.display_name), str(task.state or "PENDING")
             if shown.get(name) != state:
                 shown[name] = state
-                console.out.print(f"{MARKS.get(state, '·')} {name:<34} {state.lower()}", highlight=False)
+                line = console.styled(MARKS.get(state, ("·", "")), f" {name:<34} {state.lower()}")
+                console.out.print(line, highlight=False)
 
     state = follow(client, host, run_id, tell, wait=wait, every=float(os.environ.get("LITEMILL_POLL_SECONDS", "10")))
     console.out.print(f"run {run_id}: {state.lower()}", highlight=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from litemill.cli import console
 from litemill.config.load import load_config
@@ -63,15 +62,14 @@ def run_command(
     from litemill.pipelines.local import run_locally
 
     # A console of its own: the run redirects what tasks print.
-    progress = Progress(Console(file=sys.stdout, width=console.out.width))
+    progress = Progress(console.PlainConsole(sys.stdout, width=console.out.width))
     results = run_locally(spec, out, work, cache=cache, containers=runner == Runner.CONTAINER, tell=progress)
     console.out.print()
     for table in results_tables(results):
         console.out.print(table)
-    message = f"ship [bold]{results.winner}[/]" if results.winner else "[bold]no variant meets the budget[/]"
-    console.out.print(
-        f"{message}   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}", soft_wrap=True
-    )
+    message = ("ship ", (results.winner, "bold")) if results.winner else (("no variant meets the budget", "bold"),)
+    where = f"   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}"
+    console.out.print(console.styled(*message, where), soft_wrap=True)
     took = time.monotonic() - began
     console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
     if not results.winner:
@@ -104,5 +102,5 @@ def components_command(
 def _checked(config: Path) -> RunSpec:
     spec = load_config(config)
     for warning in preflight(spec).warnings:
-        console.out.print(f"[yellow]warning:[/] {warning}")
+        console.warn(warning)
     return spec

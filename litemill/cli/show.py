@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
+from litemill.cli.console import styled
 from litemill.config.run import RunSpec
 from litemill.evidence import Estimate
 from litemill.pipelines.observe import TaskEvent
@@ -16,15 +17,15 @@ from litemill.pipelines.plan import PlannedModel, plan, written
 from litemill.pipelines.tasks import slug
 from litemill.select.results import Results, TargetResult, VariantResult
 
-MARKS = {"done": "[green]✓[/]", "cached": "[blue]=[/]", "failed": "[red]✗[/]"}
-VERDICTS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "inconclusive": "[yellow]inconclusive[/]"}
+MARKS = {"done": ("✓", "green"), "cached": ("=", "blue"), "failed": ("✗", "red")}
+VERDICTS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+"""Colours of the gate's verdicts."""
 
 
 def plan_tree(spec: RunSpec) -> Tree:
     """The tasks of a run and the recipes they serve."""
-    tree = Tree(
-        f"[bold]{spec.name}[/]: {len(spec.recipes)} recipes on {', '.join(target.name for target in spec.targets)}"
-    )
+    targets = ", ".join(target.name for target in spec.targets)
+    tree = Tree(styled((spec.name, "bold"), f": {len(spec.recipes)} recipes on {targets}"))
     for task in ("start-run", "doctor", "prepare-data"):
         tree.add(task)
     _add_model(tree, spec, plan(spec), "import-model → evaluate-baseline")
@@ -36,13 +37,13 @@ def plan_tree(spec: RunSpec) -> Tree:
 
 
 def _add_model(tree: Tree, spec: RunSpec, model: PlannedModel, task: str) -> None:
-    branch = tree.add(f"[bold]{task}[/]")
+    branch = tree.add(styled((task, "bold")))
     if model.recipes:
         steps = ["ptq"] * bool(model.uncalibrated) + ["int8-convert"] * bool(model.calibrated)
         steps += ["evaluate", *(f"benchmark-{slug(target.name)}" for target in spec.targets), "log-variants"]
         delivery = branch.add(f"deliver-{model.name}: {' → '.join(steps)}")
         for name, recipe in model.recipes.items():
-            delivery.add(f"[cyan]{escape(name)}[/]  {escape(written(recipe))}")
+            delivery.add(styled((name, "cyan"), "  ", written(recipe)))
     for child in model.children:
         _add_model(branch, spec, child, child.name)
 
@@ -61,13 +62,13 @@ class Progress:
             self.spinner.stop()
             self.spinner = None
         if event.state == "started":
-            self.spinner = self.console.status(event.name, refresh_per_second=4)
+            self.spinner = self.console.status(styled(event.name), refresh_per_second=4)
             self.spinner.start()
             return
         self.cached += event.state == "cached"
         self.ran += event.state == "done"
         took = "from cache" if event.state == "cached" else f"{event.seconds:.1f} s"
-        self.console.print(f"{MARKS[event.state]} {event.name:<34} {took:>10}", highlight=False)
+        self.console.print(styled(MARKS[event.state], f" {event.name:<34} {took:>10}"), highlight=False)
 
 
 def results_tables(results: Results) -> list[Table]:
@@ -84,7 +85,7 @@ def results_tables(results: Results) -> list[Table]:
     for variant in results.variants:
         if variant.status != "ok":
             cells = [""] * (5 + 2 * len(timed))
-            table.add_row(_name(variant, results), *cells, f"[red]failed[/]: {escape(variant.reason)}")
+            table.add_row(_name(variant, results), *cells, styled(("failed", "red"), f": {variant.reason}"))
             continue
         cells = [
             "" if variant.accuracy is None else f"{variant.accuracy:.4f}",
@@ -93,14 +94,14 @@ def results_tables(results: Results) -> list[Table]:
             f"{variant.gzip_bytes:,}",
             *(cell for target in timed for cell in _latency(variant, target)),
         ]
-        table.add_row(_name(variant, results), *(escape(cell) for cell in cells), VERDICTS[variant.verdict])
+        table.add_row(_name(variant, results), *cells, styled((variant.verdict, VERDICTS[variant.verdict])))
     if not other:
         return [table]
     beside = _table("what the targets make of them", *other)
     for variant in results.variants:
         if variant.status == "ok":
             cells = [describe(variant.measurements.get(target)) for target in other]
-            beside.add_row(_name(variant, results), *(escape(cell) for cell in cells))
+            beside.add_row(_name(variant, results), *cells)
     return [table, beside]
 
 
@@ -112,8 +113,9 @@ def _table(title: str, *numbers: str) -> Table:
     return table
 
 
-def _name(variant: VariantResult, results: Results) -> str:
-    return f"[bold green]★ {variant.recipe}[/]" if variant.recipe == results.winner else f"  {variant.recipe}"
+def _name(variant: VariantResult, results: Results) -> Text:
+    won = variant.recipe == results.winner
+    return styled((f"★ {variant.recipe}", "bold green")) if won else styled(f"  {variant.recipe}")
 
 
 def _ratio(variant: VariantResult, target: str) -> Estimate | None:

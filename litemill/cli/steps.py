@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from rich.text import Text
 
 from litemill.cli import console
 from litemill.config.data_kinds import Kernels
@@ -79,7 +80,7 @@ def step(
     take = getattr(compress, f"{name}_model")
     manifest = take(model, dataset, asked.parsed(), training, out, source=source)
     if manifest.status != "ok":
-        console.out.print(f"[red]failed[/]: {manifest.reason}")
+        console.out.print(console.styled(("failed", "red"), ": ", manifest.reason))
         raise typer.Exit(1)
     console.out.print(f"{out}: {manifest.steps[-1].measured}", highlight=False)
 
@@ -106,8 +107,8 @@ def convert(
         except ValueError as error:
             raise ConfigError(str(error), where=f"--recipe {entry}") from None
     for variant in convert_bundle(model, recipes, out, dataset=dataset, bundle=bundle, seed=seed):
-        message = f"{variant.size_bytes:,} bytes" if variant.status == "ok" else f"[red]failed[/]: {variant.reason}"
-        console.out.print(f"{variant.recipe}: {message}", highlight=False)
+        message = f"{variant.size_bytes:,} bytes" if variant.status == "ok" else ""
+        console.out.print(_outcome(variant.recipe, message, variant.reason), highlight=False)
 
 
 def evaluate(
@@ -122,10 +123,13 @@ def evaluate(
 
     for name, found in evaluate_bundle(variants, dataset, out, reference, kernels=kernels).items():
         drop = f", drop {found.drop.value:.4f} [{found.drop.ci[0]:.4f}, {found.drop.ci[1]:.4f}]" if found.drop else ""
-        message = (
-            f"{found.metric} {found.value:.4f}{drop}" if found.status == "ok" else f"[red]failed[/]: {found.reason}"
-        )
-        console.out.print(f"{name}: {message}", highlight=False)
+        message = f"{found.metric} {found.value:.4f}{drop}" if found.status == "ok" else ""
+        console.out.print(_outcome(name, message, found.reason), highlight=False)
+
+
+def _outcome(name: str, message: str, reason: str) -> Text:
+    """A line for what worked, or failed for a reason."""
+    return console.styled(name, ": ", *((message,) if message else (("failed", "red"), f": {reason}")))
 
 
 def _options(written: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from litemill.config.base import mistake, nearest
 from litemill.config.plain_yaml import read_yaml, shown_path
 from litemill.config.run import RunSpec
+from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.errors import ConfigError, shown
 
 KEY = re.compile(r"[a-z_]+(\.[A-Za-z0-9_-]+)+")
@@ -40,6 +41,8 @@ def load_config(path: str | Path) -> RunSpec:
     where = shown_path(path)
     if not isinstance(written.value, dict):
         raise ConfigError("a run config is a mapping with name, model, data, recipes …", where=where)
+    if (place := secret_in(written.value)) is not None:
+        raise ConfigError(told_of_secret(place), where=f"{where}:{written.line(place)}", fix=WITHOUT_SECRETS)
     try:
         return RunSpec.model_validate(written.value)
     except ValidationError as error:

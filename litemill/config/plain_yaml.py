@@ -234,7 +234,7 @@ def _check_scalar(node: yaml.Node, at: str) -> None:
         if len(text) > LONGEST_NUMBER:
             _refuse(text, kind, at)
         _Loader("").construct_object(node)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, yaml.YAMLError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, yaml.YAMLError):
         _refuse(text, kind, at)
 
 

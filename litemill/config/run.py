@@ -22,6 +22,7 @@ from litemill.config.data import Section as Section
 from litemill.config.data_kinds import Kernels
 from litemill.config.kubernetes import ClusterSpec
 from litemill.config.names import distinct, plain_name
+from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.config.steps import Step, check_order, parse_step
 from litemill.config.targets import TargetSpec, check_named, parse_target
 from litemill.errors import shown
@@ -212,6 +213,12 @@ class RunSpec(Section):
         if f"{kind}:<target>" not in OBJECTIVES or (mark and not target) or (kind == "latency" and not mark):
             raise ValueError(f"unknown objective {shown(value)}; {nearest(value, OBJECTIVES)}")
         return value
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> RunSpec:
+        if (place := secret_in(self.model_dump(mode="json"))) is not None:
+            raise ValueError(f"{told_of_secret(place)}. {WITHOUT_SECRETS}")
+        return self
 
     @model_validator(mode="after")
     def _drop_is_a_fraction(self) -> RunSpec:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from litemill.evidence import Evidence
+from litemill.report.wording import markdown
 
 
 class Finding(BaseModel):
@@ -40,12 +41,16 @@ def to_markdown(diagnosis: Diagnosis) -> str:
     """The diagnosis as Markdown: findings, recipes, layers."""
     lines = ["# Diagnosis", ""]
     for finding in diagnosis.findings:
-        lines.append(f"- **{finding.level}**: {finding.what}" + (f". {finding.fix}" if finding.fix else ""))
+        lines.append(
+            f"- **{finding.level}**: {markdown(finding.what)}" + (f". {markdown(finding.fix)}" if finding.fix else "")
+        )
     lines += ["", "| recipe | |", "|---|---|"]
-    lines += [f"| {name} | {reason or 'should work'} |" for name, reason in diagnosis.recipes.items()]
+    lines += [
+        f"| {markdown(name)} | {markdown(reason or 'should work')} |" for name, reason in diagnosis.recipes.items()
+    ]
     if diagnosis.layers:
         lines += ["", "| layer | type | parameters | prune | cluster | qat |", "|---|---|--:|---|---|---|"]
     for layer in diagnosis.layers:
-        cells = [layer.prune or "yes", layer.cluster or "yes", layer.qat or "yes"]
-        lines.append(f"| {layer.name} | {layer.type} | {layer.parameters} | {' | '.join(cells)} |")
+        cells = [markdown(cell or "yes") for cell in (layer.prune, layer.cluster, layer.qat)]
+        lines.append(f"| {markdown(layer.name)} | {markdown(layer.type)} | {layer.parameters} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -25,6 +25,7 @@ from litemill.pipelines.kubeflow import build_pipeline
 from litemill.pipelines.observe import TaskEvent, observed
 from litemill.pipelines.places import check_places, deliver
 from litemill.pipelines.tasks import TaskSetup
+from litemill.redact import redact
 from litemill.select.results import Results
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,10 @@ CODE = "LITEMILL_CODE"
 
 
 class RunLog:
-    """Everything the tasks print, in a file; the last lines of the current task are kept to explain a failure."""
+    """Everything the tasks print, in a file, line by line and without secrets.
+
+    The last lines of the current task are kept to explain a failure.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
@@ -47,10 +51,12 @@ class RunLog:
         """Write to the file and remember the lines; a container's output comes in pieces that end anywhere."""
         *lines, self._line = (self._line + text).split("\n")
         self.tail.extend(line for line in lines if line.strip())
-        return self.file.write(text)
+        self.file.writelines(redact(line) + "\n" for line in lines)
+        return len(text)
 
     def begin(self) -> None:
         """Forget what was printed until now: another task speaks."""
+        self.file.write(redact(self._line))
         self.tail.clear()
         self._line = ""
 

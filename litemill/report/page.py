@@ -51,13 +51,9 @@ def _environment() -> Environment:
     )
     environment.globals["say"] = wording
     environment.filters["flat"] = lambda facts: list(flat_facts(facts))
-    environment.filters["cell"] = _cell
+    environment.filters["plain"] = wording.markdown
+    environment.filters["code"] = wording.code
     return environment
-
-
-def _cell(text: object) -> str:
-    """Text fit for a cell of a Markdown table."""
-    return " ".join(str(text).replace("<", "&lt;").replace("|", "\\|").split())
 
 
 def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: Mapping[str, str]) -> dict[str, Any]:

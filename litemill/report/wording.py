@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 from litemill.config.run import Budget
 from litemill.evidence import Estimate
 from litemill.select.results import TargetResult, VariantResult
 
 NOTHING = "–"
 MINUS = "\N{MINUS SIGN}"
+MEANT = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
+"""Characters that Markdown would act upon; an `_` inside a word is one."""
+
+
+def markdown(text: object) -> str:
+    """Text as Markdown shows it as it is: no HTML, no link, no cell of a table, on one line."""
+    escaped = MEANT.sub(lambda found: f"\\{found[0]}", str(text))
+    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").split())
+
+
+def code(text: object) -> str:
+    """Text between backticks, which ends at no backtick of its own."""
+    return f"`{' '.join(str(text).replace('`', chr(39)).split())}`"
 
 
 def number(value: float | None, decimals: int = 4) -> str:

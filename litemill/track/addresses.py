@@ -10,7 +10,7 @@ from pathlib import Path
 
 from litemill.artifacts.storage import Found
 from litemill.errors import InputError, first_line
-from litemill.track.redact import redact
+from litemill.redact import redact
 from litemill.track.store import SQLITE, TRACKING_URI, store_errors, tracking_uri
 
 ADDRESS = re.compile(

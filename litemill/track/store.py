@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litemill.errors import LitemillError, first_line
-from litemill.track.redact import redact, redact_value
+from litemill.redact import redact, redact_value
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

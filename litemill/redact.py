@@ -1,0 +1,105 @@
+"""Keep secrets out of what is printed, recorded and tracked: whoever writes something calls `redact` or `redacted`.
+
+A secret is known by where it stands (the password of an address, the signature of a signed one, a bearer token), by its
+name (`api_key`, `accessToken`, `dsn`) or by its form (keys of well-known services).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "(hidden)"
+
+_END = r"\s'\"<>`"
+"""What ends an address in a text."""
+_ADDRESS = re.compile(rf"(?P<scheme>\b[a-z][a-z0-9+.-]{{0,30}}://)(?P<rest>[^{_END}]+)", re.IGNORECASE)
+_PORT = re.compile(r"[^:@/]*:\d{1,5}/")
+"""A host with its port: what follows is a path, and an `@` in it no end of a password."""
+_WORDS = (
+    r"pass(?:word|wd|phrase)?|pwd|secrets?|token|credentials?|auth|authorization|bearer|dsn|signature|sig|jwt|cookie|"
+    r"(?:api|access|account|private|secret|signing|encryption|shared)[._-]?key(?:[._-]?id)?|aws[._-]?access[._-]?key[._-]?id"
+)
+_QUERY = re.compile(
+    rf"(?P<key>[?&;#](?:[\w.-]{{0,40}}[._-])?(?:{_WORDS}|key|\w{{1,40}}(?:Token|Secret|Password|Key|Signature))=)"
+    r"[^&;\s'\"<>]+",
+    re.IGNORECASE,
+)
+_PAIR = re.compile(
+    r"(?P<key>(?<![A-Za-z])(?:password|passwd|pwd|passphrase|secret|(?:access|auth|refresh)?token|clientsecret|credential"
+    r"|api[_-]?key|access[_-]?key|private[_-]?key|dsn)"
+    r"(?:['\"]?\s?:\s?(?=['\"])['\"]|['\"]?=['\"]?))(?!\(hidden\))[^\s'\"&;,)}\]]+",
+    re.IGNORECASE,
+)
+"""`password=…` and `"api_key": "…"` in a text."""
+_BEARER = re.compile(r"(?P<key>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_KNOWN = re.compile(
+    r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{20,}"
+    r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35}|ya29\.[\w-]{10,}|sk-[A-Za-z0-9_-]{20,}|dapi[0-9a-f]{32}"
+    r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+)
+"""Keys of AWS, GitHub, GitLab, Hugging Face, Slack, Google, OpenAI and Databricks; JSON web tokens; PEM files."""
+_SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRET_WORDS = frozenset({"password", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "credential"})
+_SECRET_WORDS |= {"credentials", "auth", "authorization", "bearer", "dsn", "apikey", "accesskey", "privatekey"}
+_SECRET_WORDS |= {"jwt", "cookie"}
+_LAST_WORDS = frozenset({"pass", "key"})
+"""Words that name a secret where a name ends in them: `db_pass`, not `pass_through`."""
+
+
+def redact(text: str) -> str:
+    """Return `text` without user names and passwords of addresses, signatures of signed addresses, tokens and keys.
+
+    >>> redact("postgresql://me:se/cr@et@db/mlflow")
+    'postgresql://(hidden)@db/mlflow'
+    """
+    text = _ADDRESS.sub(_without_user, text)
+    for pattern in (_QUERY, _BEARER, _PAIR):
+        text = pattern.sub(rf"\g<key>{HIDDEN}", text)
+    return _KNOWN.sub(HIDDEN, text)
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """An address without a password, and without a lone user where that may be a token: in http, not in ssh."""
+    scheme, rest = found["scheme"], found["rest"]
+    user, mark, _ = rest.partition("@")
+    if not mark or _PORT.match(rest):
+        return found[0]
+    if ":" in user:  # a password may hold `/` and `@` too: it ends at the last `@`
+        return f"{scheme}{HIDDEN}@{rest.rpartition('@')[2]}"
+    if "/" not in user and scheme.lower() in ("http://", "https://"):
+        return f"{scheme}{HIDDEN}@{rest.partition('@')[2]}"
+    return found[0]
+
+
+def names_secret(name: str) -> bool:
+    """Whether a value of this name is a secret: `db-password`, `accessToken`, `api_key`; not `tokenizer.size`."""
+    words = [word.lower() for word in _SPLIT.findall(name)]
+    return bool(words) and (not _SECRET_WORDS.isdisjoint(words) or words[-1] in _LAST_WORDS)
+
+
+def redact_value(name: str, value: str) -> str:
+    """Return a named value fit to be recorded: nothing of it when the name says that it is a secret."""
+    return HIDDEN if value and names_secret(name) else redact(value)
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """Plain data (mappings, lists, texts, numbers) with every text in it fit to be recorded."""
+    if isinstance(value, str):
+        return redact_value(name, value)
+    if isinstance(value, Mapping):
+        return {key: redacted(part, str(key)) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(part, name) for part in value]
+    return value
+
+
+class RedactingFormatter(logging.Formatter):
+    """Log lines without secrets, those of other libraries and of tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text."""
+        return redact(super().format(record))
