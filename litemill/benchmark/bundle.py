@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from litemill.config.targets import TargetSpec, parse_target
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
 from litemill.evidence import Estimate, Measurement, VariantManifest
+from litemill.tasks import decisions
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +59,14 @@ def benchmark_bundle(
         InputError: A bundle or the data set cannot be read.
     """
     spec = check_target(target)
-    subjects, found = _subjects(Path(variants))
-    base_subjects, base_failed = _subjects(Path(baseline))
+    splits = Splits.open(Path(dataset))
+    subjects, found = _subjects(Path(variants), splits.manifest.task)
+    base_subjects, base_failed = _subjects(Path(baseline), splits.manifest.task)
     if BASELINE not in base_subjects:
         reason = base_failed[BASELINE].reason if BASELINE in base_failed else "it holds no such variant"
         raise InputError(f"no usable {BASELINE}: {reason}", where=str(baseline))
     base = base_subjects[BASELINE]
-    measured = _measure(spec, base, subjects, _samples(Path(dataset)))
+    measured = _measure(spec, base, subjects, _samples(splits))
     found |= {recipe: _message(measured, subject, base) for recipe, subject in subjects.items()}
     found = {
         recipe: found[recipe].model_copy(update={"recipe": recipe, "target": spec.name}) for recipe in sorted(found)
@@ -74,7 +77,7 @@ def benchmark_bundle(
     return found
 
 
-def _subjects(bundle: Path) -> tuple[dict[str, Subject], dict[str, Measurement]]:
+def _subjects(bundle: Path, task: str) -> tuple[dict[str, Subject], dict[str, Measurement]]:
     """What can be measured by recipe, and a failed measurement for the rest."""
     manifests = sorted(bundle.glob(f"*/{VARIANT}"))
     if not manifests:
@@ -90,7 +93,7 @@ def _subjects(bundle: Path) -> tuple[dict[str, Subject], dict[str, Measurement]]
         if not file.is_file():
             raise InputError("is missing", where=str(file))
         try:
-            subjects[recipe] = Subject.of(manifest, file)
+            subjects[recipe] = replace(Subject.of(manifest, file), decide=decisions(task, manifest.output_is))
         except ValueError as error:
             dead[recipe] = failed(str(error))
     return subjects, dead
@@ -125,8 +128,8 @@ def _message(measured: dict[str, Measurement], subject: Subject, base: Subject) 
     )
 
 
-def _samples(dataset: Path) -> NDArray[np.float32]:
+def _samples(splits: Splits) -> NDArray[np.float32]:
     """A few real samples, spread evenly over the test split."""
-    x = Splits.open(dataset).test.x
+    x = splits.test.x
     rows = np.linspace(0, len(x) - 1, num=min(SAMPLES, len(x)), dtype=np.int64)
     return np.ascontiguousarray(x[np.unique(rows)])

@@ -114,7 +114,9 @@ class LiteRtTarget:
         own_kernels = accelerator in ("cpu", "cpu-reference")
         tolerance = subject.tolerance if own_kernels else max(subject.tolerance, ACCELERATOR_TOLERANCE)
         named = {"cpu": "LiteRT with XNNPACK", "cpu-reference": "LiteRT reference kernels"}[kernels]
-        return compare_outputs(outputs, expected, reference=named, tolerance=tolerance, step=subject.output.scale)
+        return compare_outputs(
+            outputs, expected, reference=named, tolerance=tolerance, step=subject.output.scale, decide=subject.decide
+        )
 
     def _measurement(self, subject: Subject, found: Found, baseline: Samples | None, entry: Entry) -> Measurement:
         probe, own = found.probes[subject.sha256], found.times[subject.sha256]

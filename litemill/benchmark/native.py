@@ -170,7 +170,9 @@ class NativeTarget:
         tolerance = max(subject.tolerance, ACCELERATOR_TOLERANCE) if loose else subject.tolerance
         real = subject.real(np.concatenate(outputs))
         step = subject.output.scale
-        return compare_outputs(real, expected, reference="LiteRT with XNNPACK", tolerance=tolerance, step=step)
+        return compare_outputs(
+            real, expected, reference="LiteRT with XNNPACK", tolerance=tolerance, step=step, decide=subject.decide
+        )
 
     def _failed(self, reason: str) -> Measurement:
         return failed(reason, requested_accelerator=self.spec.accelerator)

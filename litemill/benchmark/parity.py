@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.evidence import Parity
+from litemill.tasks import agreement
+
+Decide = Callable[[NDArray[Any]], NDArray[Any]]
 
 SAMPLES = 8
 """Real samples that every target answers."""
@@ -16,7 +22,13 @@ down. Where a model uses few of the levels, such a step is a large part of its o
 
 
 def compare_outputs(
-    found: NDArray[np.float32], expected: NDArray[np.float32], *, reference: str, tolerance: float, step: float = 0.0
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    *,
+    reference: str,
+    tolerance: float,
+    step: float = 0.0,
+    decide: Decide | None = None,
 ) -> Parity:
     """Compare the outputs of a target with those of a reference, on the same samples.
 
@@ -27,20 +39,21 @@ def compare_outputs(
         tolerance: Largest error allowed, as a fraction of the spread (largest minus smallest) of the expected outputs:
             an absolute limit would pass anything where outputs are small.
         step: Scale of the output where it is quantized: `ROUNDING_STEPS` of it are allowed too.
+        decide: What reads the task's decisions out of outputs; None where outputs are numbers.
     """
     if found.shape != expected.shape or not np.isfinite(found).all():
         worst = float(np.finfo(np.float32).max)
-        return Parity(reference=reference, samples=len(expected), max_error=worst, agreement=0.0, ok=False)
+        return Parity(
+            reference=reference, samples=len(expected), max_error=worst, agreement=0.0 if decide else None, ok=False
+        )
     spread = float(np.ptp(expected)) or 1.0
     difference = float(np.max(np.abs(found.astype(np.float64) - expected)))
     error, steps = difference / spread, round(difference / step) if step else None
-    rows = len(expected)
-    same = np.argmax(found.reshape(rows, -1), axis=1) == np.argmax(expected.reshape(rows, -1), axis=1)
     return Parity(
         reference=reference,
-        samples=rows,
+        samples=len(expected),
         max_error=error,
-        agreement=float(np.mean(same)),
+        agreement=agreement(decide(found), decide(expected)) if decide else None,
         ok=error <= tolerance or (steps is not None and steps <= ROUNDING_STEPS),
         steps=steps,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +42,8 @@ class Subject:
     """Position of the output that is compared."""
     output_name: str = ""
     """Its name in the signature, where there are several."""
+    decide: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    """What reads the task's decisions out of outputs; None where outputs are numbers, or no task is known."""
 
     @classmethod
     def of(cls, manifest: VariantManifest, path: Path) -> Subject:

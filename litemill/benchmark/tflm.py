@@ -61,7 +61,12 @@ def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, 
     outputs = subject.real(np.load(out / "outputs.npy", allow_pickle=False))
     expected = reference_outputs(subject, entry, "cpu-reference", folder)
     parity = compare_outputs(
-        outputs, expected, reference="LiteRT reference kernels", tolerance=TOLERANCE, step=subject.output.scale
+        outputs,
+        expected,
+        reference="LiteRT reference kernels",
+        tolerance=TOLERANCE,
+        step=subject.output.scale,
+        decide=subject.decide,
     )
     return Measurement(
         recipe="",

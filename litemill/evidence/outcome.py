@@ -39,7 +39,7 @@ class Parity(BaseModel):
     reference: str
     samples: int
     max_error: float = Field(description="largest absolute difference relative to the spread of the reference outputs")
-    agreement: float = Field(description="fraction of samples with the same largest output")
+    agreement: float | None = Field(None, description="share of equal decisions; none where outputs are numbers")
     ok: bool
     steps: int | None = Field(None, description="the same difference in steps of the output's quantization")
 

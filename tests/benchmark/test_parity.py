@@ -7,7 +7,9 @@ from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.cli.show import describe
 from litemill.evidence import Measurement
 from litemill.select.results import TargetResult
+from litemill.tasks import decisions
 
+DECIDE = decisions("classification")
 EXPECTED = np.array([[0.0, 10.0], [10.0, 0.0]], np.float32)
 
 
@@ -15,14 +17,18 @@ EXPECTED = np.array([[0.0, 10.0], [10.0, 0.0]], np.float32)
 def test_the_tolerance_is_a_fraction_of_the_spread(error: float, ok: bool) -> None:
     for factor in (1.0, 1e-4, 1e4):
         found = compare_outputs(
-            (EXPECTED + error) * np.float32(factor), EXPECTED * np.float32(factor), reference="r", tolerance=0.05
+            (EXPECTED + error) * np.float32(factor),
+            EXPECTED * np.float32(factor),
+            reference="r",
+            tolerance=0.05,
+            decide=DECIDE,
         )
         assert found.max_error == pytest.approx(error / 10, rel=1e-4)
         assert (found.ok, found.agreement, found.samples) == (ok, 1.0, 2)
 
 
 def test_a_swapped_answer_is_a_disagreement() -> None:
-    found = compare_outputs(EXPECTED[::-1].copy(), EXPECTED, reference="r", tolerance=0.05)
+    found = compare_outputs(EXPECTED[::-1].copy(), EXPECTED, reference="r", tolerance=0.05, decide=DECIDE)
     assert (found.ok, found.agreement, found.max_error) == (False, 0.0, 1.0)
 
 
@@ -59,3 +65,13 @@ def test_the_tables_tell_a_step_of_rounding_a_wrong_answer_and_a_refusal_apart()
     assert result(9, "failed") == "runs, wrong outputs"
     refused = Measurement(recipe="r", target="t", status="failed", reason="TFLM refuses it")
     assert describe(TargetResult.of(refused)) == "does not run"
+
+
+def test_one_score_agrees_where_both_are_on_the_same_side_and_a_number_agrees_with_nothing() -> None:
+    expected = np.array([[0.4], [0.6], [0.7], [-0.2]], np.float32)
+    found = expected + np.array([[0.2], [0.0], [0.0], [0.0]], np.float32)
+    compared = {
+        task: compare_outputs(found, expected, reference="r", tolerance=1.0, decide=decisions(*task)).agreement
+        for task in (("binary", "probabilities"), ("binary", "logits"), ("regression", ""), ("", ""))
+    }
+    assert list(compared.values()) == [0.75, 1.0, None, None]
