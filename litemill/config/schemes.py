@@ -71,6 +71,8 @@ class Scheme:
         calibrated: Whether it needs the calibration split; `int8_convert` makes these, `ptq` the others.
         realises_qat: Whether the file computes as quantization-aware training simulated it.
         exact: Whether it keeps every weight and activation as it is, so that there is nothing to compare with float32.
+        searches: Whether it looks at the outputs to decide: it then also gets `output` (the name of the one that is
+            judged, or an empty string) and `by_column` (whether the worst column counts).
         ranks_layers: Whether a single layer of it can be told apart from float32, so that the worst can be named.
         remedy: What to try where the outputs collapse.
     """
@@ -84,6 +86,7 @@ class Scheme:
     calibrated: bool = False
     realises_qat: bool = False
     exact: bool = False
+    searches: bool = False
     ranks_layers: bool = False
     remedy: str = "another scheme, or qat"
 
@@ -141,6 +144,7 @@ SCHEMES = Registry(
             tflite=False,
             options=MixedInt8Options,
             calibrated=True,
+            searches=True,
         ),
         _ours(
             "weights-int8",

@@ -181,6 +181,7 @@ def _job(name: str, step: Step, model: Path, source: ModelManifest, manifest: Va
         "inputs": {info.name if len(source.inputs) > 1 else "": info.shape for info in source.inputs},
         "output": manifest.output,
         "output_is": manifest.output_is,
+        "others": [info.name for info in source.outputs if manifest.output and info.name != manifest.output],
         "seed": manifest.seed,
         "out": str(work / name / TFLITE),
         "findings": str(work / name / FINDINGS),

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.config.schemes import SCHEMES
-from litemill.convert.sensitivity import sqnr_db
+from litemill.convert.sensitivity import column_sqnr_db, noise_of, sqnr_db
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, Estimate, LayerSensitivity
-from litemill.tasks import OutputIs, agreement, decisions
+from litemill.tasks import TASKS, OutputIs, agreement, decisions
 
 Outputs = NDArray[np.float32]
 
@@ -24,6 +24,8 @@ SLIGHT, ALMOST_PERFECT = 0.2, 0.8
 """Cohen's kappa below the first is slight agreement, above the second almost perfect (Landis & Koch, 1977)."""
 WEAK_DB = 10.0
 """Signal to noise of numeric outputs below which a model is warned of; at 0 dB it tells no more than their mean."""
+MOST_QUANTITIES = 16
+"""Numbers of an output that each mean something of their own, such as a box and its score; more are positions."""
 NORMAL_95 = 1.96
 
 
@@ -33,7 +35,8 @@ def compare_outputs(
     """Fill in a report with how far two models agree.
 
     Args:
-        report: Gets `checked_samples`, `sqnr_db` and, for a task with classes, `agreement` and `kappa`.
+        report: Gets `checked_samples`, `sqnr_db`, for a task with decisions `agreement` and `kappa`, and for one whose
+            columns mean different things the worst of them.
         outputs: `[samples, …]` of the converted model.
         expected: `[samples, …]` of the float model for the same samples.
         task: Of the data set; tells what a prediction is.
@@ -41,12 +44,31 @@ def compare_outputs(
     """
     report.checked_samples = len(outputs)
     report.sqnr_db = sqnr_db(expected, outputs)
+    report.output_size = int(np.prod(expected.shape[1:]))
+    if by_column(task) and expected.ndim > 1 and expected.shape[-1] > 1:
+        columns = column_sqnr_db(expected, outputs)
+        worst = int(columns.argmin())
+        if np.isfinite(columns[worst]):
+            report.worst_column, report.worst_column_db = worst, float(columns[worst])
     decide = decisions(task, output_is)
     if decide is None:
         return
     found, wanted = decide(outputs), decide(expected)
     report.agreement = agreement(found, wanted)
     report.kappa = kappa(found, wanted)
+
+
+def by_column(task: str) -> bool:
+    """Whether the columns of a task's outputs are different things, each to be checked."""
+    return task in TASKS and TASKS[task].columns
+
+
+def warn_of_output(report: CalibrationReport, name: str, outputs: Outputs, expected: Outputs, scheme: str) -> None:
+    """Warn of an output that is not judged and tells no more than its mean would."""
+    worst = noise_of(expected, outputs, by_column=False)
+    if worst <= 0 and np.ptp(expected) > 0:
+        what = f"output {name!r} of {scheme}, which is not judged, differs from float32's by noise of {worst:.1f} dB"
+        report.warnings.append(f"{what}: its mean would do as well")
 
 
 def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSensitivity], *, where: str) -> None:
@@ -60,9 +82,11 @@ def check_agreement(report: CalibrationReport, scheme: str, layers: list[LayerSe
 
     Raises:
         StepFailed: With 95 % confidence the agreement is no more than slight, so the file is broken whatever the
-            budget; or a numeric output tells no more than its mean would.
+            budget; or a numeric output, or one of its columns, tells no more than its mean would.
     """
     message, collapsed, weak = _verdict(report, scheme)
+    if not collapsed and (lost := _lost_column(report, scheme)):
+        message, collapsed, weak = lost, report.agreement is None and report.output_size <= MOST_QUANTITIES, True
     if not (collapsed or weak):
         return
     fix = f"Try {SCHEMES[scheme].remedy}"
@@ -92,6 +116,15 @@ def kappa(found: NDArray[np.int64], expected: NDArray[np.int64]) -> Estimate | N
     value = (agreed - chance) / (1 - chance)
     half = NORMAL_95 * math.sqrt(agreed * (1 - agreed) / len(found)) / (1 - chance)
     return Estimate(value=value, ci=(max(value - half, -1.0), min(value + half, 1.0)))
+
+
+def _lost_column(report: CalibrationReport, scheme: str) -> str:
+    """The column of the outputs that follows float32 no more than its mean would, in words; empty where all follow."""
+    if report.worst_column is None or report.worst_column_db is None or report.worst_column_db > 0:
+        return ""
+    what = f"column {report.worst_column} of the outputs of {scheme} differs from float32's by noise of"
+    what += f" {report.worst_column_db:.1f} dB on {report.checked_samples} training samples: its mean would do as well,"
+    return f"collapsed: {what} because all columns of one output share a scale; give it an output of its own"
 
 
 def _verdict(report: CalibrationReport, scheme: str) -> tuple[str, bool, bool]:

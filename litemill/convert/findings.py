@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, VariantParity
@@ -21,8 +18,8 @@ class Converted(NamedTuple):
     """What was measured for each layer; empty where nothing was."""
 
 
-Conversion = Callable[[Path, Any, NDArray[np.float32]], Converted]
-"""Convert a source with the scheme's options and the calibration samples."""
+Conversion = Callable[..., Converted]
+"""Convert a source, given by its path, with the scheme's options and the calibration samples."""
 
 
 class Findings(BaseModel):

@@ -58,14 +58,14 @@ def int16x8(saved_model: Path, options: Int16x8Options, samples: Samples) -> Con
     return Converted(converter.convert(), [])
 
 
-def mixed_int8(saved_model: Path, options: MixedInt8Options, samples: Samples) -> Converted:
+def mixed_int8(saved_model: Path, options: MixedInt8Options, samples: Samples, **judged: Any) -> Converted:
     """int8 but for the most sensitive layers (see litemill.convert.mixed)."""
     from litemill.convert.mixed import mix
 
     if samples.dtype.names:
         raise StepFailed("mixed-int8: its search takes models with one input", fix="Use int8 or int16x8")
     converter = int8_converter(saved_model, Int8Options(io="float32"), samples)
-    return Converted(*mix(converter, float_model(saved_model), options, samples))
+    return Converted(*mix(converter, float_model(saved_model), options, samples, **judged))
 
 
 def weights_int8(saved_model: Path, options: Options, samples: Samples) -> Converted:

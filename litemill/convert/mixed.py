@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.config.schemes import MixedInt8Options
-from litemill.convert.sensitivity import MEASURED_SAMPLES, rank_layers, run, sqnr_db
+from litemill.convert.sensitivity import MEASURED_SAMPLES, noise_of, rank_layers, run
 from litemill.errors import StepFailed
 from litemill.evidence import LayerSensitivity
 from litemill.models.backend import tensorflow
@@ -44,7 +44,13 @@ class SelectiveQuantizer:
 
 
 def mix(
-    converter: Any, reference: bytes, options: MixedInt8Options, samples: Samples
+    converter: Any,
+    reference: bytes,
+    options: MixedInt8Options,
+    samples: Samples,
+    *,
+    output: str = "",
+    by_column: bool = False,
 ) -> tuple[bytes, list[LayerSensitivity]]:
     """Find the layers to leave in float, and convert so.
 
@@ -53,6 +59,8 @@ def mix(
         reference: The float conversion of the same model.
         options: How large the file may be and how good its outputs must be.
         samples: `[samples, …]` calibration samples.
+        output: The one that is judged, of a model with several.
+        by_column: Whether the worst column of the outputs has to be good enough, and not all of them together.
 
     Returns:
         The `.tflite`, and every layer's sensitivity, worst first.
@@ -61,13 +69,17 @@ def mix(
         StepFailed: The quantizer finds no layer to quantize.
     """
     x = np.asarray(samples[:MEASURED_SAMPLES], np.float32)
-    expected = run(reference, x)
+    expected = run(reference, x, output)
+
+    def quality(data: bytes) -> float:
+        return noise_of(expected, run(data, x, output), by_column=by_column)
+
     quantizer = SelectiveQuantizer(converter, samples)
     best = quantizer.quantize(set())
-    layers = rank_layers(best, reference, x)
+    layers = rank_layers(best, reference, x, output, by_column=by_column)
     if not layers:
         raise StepFailed("mixed-int8: no layer of this model can be quantized")
-    limit, found = options.max_size * len(best), sqnr_db(expected, run(best, x))
+    limit, found = options.max_size * len(best), quality(best)
     in_float: set[str] = set()
     for layer in layers:
         if found >= options.sqnr_db:
@@ -77,6 +89,6 @@ def mix(
             log.info("%s stays int8: in float the file would have %d bytes", layer.name, len(tried))
             continue
         in_float.add(layer.name)
-        best, found = tried, sqnr_db(expected, run(tried, x))
+        best, found = tried, quality(tried)
     log.info("%d of %d layers in float, %.1f dB", len(in_float), len(layers), found)
     return best, [layer.model_copy(update={"kept_float": layer.name in in_float}) for layer in layers]

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 Samples = NDArray[np.float32]
 
 MEASURED_SAMPLES = 64
+STILL = 1e-3
+"""A column that changes by less than this part of its largest value says nothing."""
 PERFECT_DB = 120.0
 """What a change too small for float32 counts as."""
 QUANTIZED = ("int8", "int16", "uint8")
@@ -45,7 +47,9 @@ class Layer(NamedTuple):
     place: int
 
 
-def rank_layers(quantized: bytes, reference: bytes, samples: NDArray[Any], output: str = "") -> list[LayerSensitivity]:
+def rank_layers(
+    quantized: bytes, reference: bytes, samples: NDArray[Any], output: str = "", *, by_column: bool = False
+) -> list[LayerSensitivity]:
     """Quantize each layer alone and rank the layers by what that does to the outputs, worst first.
 
     Args:
@@ -53,6 +57,7 @@ def rank_layers(quantized: bytes, reference: bytes, samples: NDArray[Any], outpu
         reference: The float conversion of the same model (see `float_counterpart`).
         samples: `[samples, …]` float inputs, structured where there are several; the first `MEASURED_SAMPLES` are used.
         output: The one that is judged, of a model with several.
+        by_column: Whether the worst column of the outputs counts, see `noise_of`.
 
     Returns:
         One entry a layer that both files have; empty where their names have nothing in common.
@@ -62,7 +67,7 @@ def rank_layers(quantized: bytes, reference: bytes, samples: NDArray[Any], outpu
     found = []
     for name, op, data in _spliced(quantized, reference):
         try:
-            noise = sqnr_db(expected, run(data, x, output))
+            noise = noise_of(expected, run(data, x, output), by_column=by_column)
         except InputError as error:
             log.info("%s: its sensitivity is not known: %s", name, error)
             continue
@@ -77,6 +82,28 @@ def sqnr_db(expected: NDArray[Any], found: NDArray[Any]) -> float:
     if noise == 0 or signal == 0:
         return PERFECT_DB if noise == 0 else -PERFECT_DB
     return float(np.clip(10 * np.log10(signal / noise), -PERFECT_DB, PERFECT_DB))
+
+
+def column_sqnr_db(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float64]:
+    """`sqnr_db` of each column, which is what stands at one place of the last axis; infinite where it hardly changes.
+
+    One scale for a whole tensor swallows a column that is small beside the others, and the noise over all of them
+    does not show it.
+    """
+    width = expected.shape[-1] if expected.ndim > 1 else 1
+    columns = zip(expected.reshape(-1, width).T, found.reshape(-1, width).T, strict=True)
+    return np.array(
+        [
+            sqnr_db(one, other) if np.ptp(one) > STILL * np.abs(one).max(initial=0.0) else np.inf
+            for one, other in columns
+        ]
+    )
+
+
+def noise_of(expected: NDArray[Any], found: NDArray[Any], *, by_column: bool) -> float:
+    """Signal to noise in dB: over all outputs, or of the worst column where columns mean different things."""
+    whole = sqnr_db(expected, found)
+    return min(whole, float(column_sqnr_db(expected, found).min())) if by_column else whole
 
 
 def run(data: bytes, x: NDArray[Any], output: str = "") -> Samples:

@@ -2,10 +2,11 @@
 
 A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
 (the split's `x.npy`, or empty), `train` (the train split's folder, or empty: the outcome is not compared on it), `test`
-(that of the samples to compare outputs on, or none) with the data's `task`, `output_is` (logits, probabilities or
-empty), `fewest` (calibration samples there must be), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and
-`findings` (the JSON file for what only this process can find out). A job whose source is a `.tflite` has that as
-`tflite` in place of the SavedModels, and then TensorFlow is not imported.
+(that of the samples to compare outputs on, or none) with the data's `task`, `output` (name of the one that is judged),
+`others` (names of the other outputs), `output_is` (logits, probabilities or empty), `fewest` (calibration samples there
+must be), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this
+process can find out). A job whose source is a `.tflite` has that as `tflite` in place of the SavedModels, and then
+TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step, tflite_obstacle
 from litemill.convert.batch import SIGNATURE, free_reshapes
 from litemill.convert.calibration import compare_inputs, training_samples
-from litemill.convert.collapse import check_agreement, compare_outputs
+from litemill.convert.collapse import by_column, check_agreement, compare_outputs, warn_of_output
 from litemill.convert.contract import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Conversion, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
@@ -57,7 +58,8 @@ def convert(job: Job) -> None:
     out = Path(job["out"])
     np.random.seed(job["seed"])
     source, conversion, ops_before = _opened(job, step)
-    found = conversion(source, step.parsed(), samples)
+    judged = {"output": job["output"], "by_column": by_column(job["task"])} if step.scheme.searches else {}
+    found = conversion(source, step.parsed(), samples, **judged)
     out.write_bytes(found.data)
     if not _follows_batch(out):
         _free_batch(out, job["name"])
@@ -91,10 +93,14 @@ def _check_agreement(job: Job, findings: Findings, report: CalibrationReport) ->
     reference, out, output = _float_model(job), Path(job["out"]), job["output"]
     if SCHEMES[job["scheme"]].ranks_layers and not job.get("tflite"):
         samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
-        findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output)
+        findings.sensitivity = rank_layers(
+            out.read_bytes(), reference, samples, output, by_column=by_column(job["task"])
+        )
     x = training_samples(Path(job["train"]), COMPARED_SAMPLES)
     outputs, expected = Runner(out, output=output).run(x), run(reference, x, output)
     compare_outputs(report, outputs, expected, task=job["task"], output_is=job["output_is"])
+    for name in job["others"]:
+        warn_of_output(report, name, Runner(out, output=name).run(x), run(reference, x, name), job["scheme"])
     write_manifest(Path(job["findings"]), findings)
     check_agreement(report, job["scheme"], findings.sensitivity, where=job["name"])
 

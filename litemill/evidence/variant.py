@@ -51,6 +51,11 @@ class CalibrationReport(BaseModel):
     agreement: float | None = Field(None, description="fraction of them with the prediction of float32")
     kappa: Estimate | None = Field(None, description="Cohen's kappa of the two: agreement beyond chance; 1 is all")
     sqnr_db: float | None = Field(None, description="power of the float outputs over that of their change, in dB")
+    worst_column: int | None = Field(
+        None, description="of outputs whose columns mean different things, the one that follows float32 least"
+    )
+    worst_column_db: float | None = Field(None, description="its signal over its noise, in dB")
+    output_size: int = Field(0, description="numbers in the judged output of a sample")
     warnings: list[str] = Field(default_factory=list)
 
 

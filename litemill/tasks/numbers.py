@@ -77,6 +77,7 @@ REGRESSION = Task(
     counts=lambda targets, classes: [],
     obstacle=_regression_obstacle,
     outcomes=_regression,
+    columns=True,
 )
 
 

@@ -80,3 +80,18 @@ def test_numbers_are_judged_by_their_noise() -> None:
 
 def test_a_float_model_with_one_answer_only_judges_nobody() -> None:
     assert judged(scores(np.full(256, 3)), scores(np.full(256, 3))).kappa is None
+
+
+def test_a_column_that_is_small_beside_the_others_is_looked_at_by_itself() -> None:
+    """Boxes in pixels beside a score from 0 to 1 in one output: one int8 scale of 2.5 makes the score 0."""
+    boxes, score = RNG.random((256, 2)) * 640, RNG.random((256, 1))
+    expected = np.concatenate([boxes, score], axis=1).astype(np.float32)
+    outputs = (np.round(expected / 2.5) * 2.5).astype(np.float32)
+    with pytest.raises(StepFailed, match=r"collapsed: column 2 of the outputs of int8 .* give it an output of its own"):
+        judged(outputs, expected, "regression")
+    assert judged(outputs, expected, "reconstruction").warnings == [], "the columns of an image are of one kind"
+    many = [np.tile(part, (1, 8)) for part in (outputs, expected)]
+    (warning,) = judged(*many, "regression").warnings
+    assert "column" in warning, "of many columns one is no reason to refuse the file"
+    still = np.concatenate([boxes, np.full((256, 1), 0.7)], axis=1).astype(np.float32)
+    assert judged((np.round(still / 2.5) * 2.5).astype(np.float32), still, "regression").warnings == []
