@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,9 @@ import litemill
 from litemill.errors import ConfigError, first_line, nearest, shown
 
 log = logging.getLogger(__name__)
+
+REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""Code by name: package.module:name."""
 
 
 class Named(Protocol):
@@ -51,6 +55,10 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
+
+    def versions(self) -> dict[str, str]:
+        """As a manifest records it."""
+        return {self.distribution: self.version}
 
 
 OURS = Origin("litemill", litemill.__version__)
@@ -139,6 +147,19 @@ class Registry(Generic[Record]):
         if name not in self._others:
             raise ConfigError(f"unknown {self.noun} {shown(name)}; {nearest(name, self.names())}")
         return _origin(self._others[name][0])
+
+    def code(self, name: str) -> list[str]:
+        """What of another package's code stands behind a name, each as `package.module:name`; nothing for ours.
+
+        Raises:
+            ConfigError: As for the record itself.
+        """
+        record = self[name]
+        if name in self._ours:
+            return []
+        values = vars(record).values()
+        named = [value for value in values if isinstance(value, str) and REFERENCE.fullmatch(value)]
+        return [self._others[name][0].value, *named]
 
     @cached_property
     def _others(self) -> dict[str, list[EntryPoint]]:

@@ -122,7 +122,7 @@ def resolve(uri: str) -> str:
     Raises:
         InputError: There is no such thing.
     """
-    store = _store_of(uri)
+    store = store_of(uri)
     return _open(store).resolve(uri) if store else uri
 
 
@@ -142,7 +142,7 @@ def fetch(uri: str, into: Path | None = None, *, sha256: str = "") -> Path:
         InputError: There is nothing at `uri`, access is refused, or it has another digest now.
         ConfigError: There is no such kind of address.
     """
-    store = _store_of(uri)
+    store = store_of(uri)
     if store:
         path, found = _fetch(_open(store), uri, into)
     else:
@@ -168,7 +168,7 @@ def digest(uri: str) -> str:
         InputError: There is nothing at `uri`, or access is refused.
         ConfigError: There is no such kind of address.
     """
-    store = _store_of(uri)
+    store = store_of(uri)
     if store is None:
         return sha256_of(fetch(uri))
     storage = _open(store)
@@ -193,7 +193,7 @@ def publish(folder: Path, uri: str, name: str) -> str:
     if not any(item.is_file() for item in folder.rglob("*")):
         raise InputError("nothing to publish: the folder has no file", where=str(folder))
     check_place(uri)
-    place, store = f"{uri.rstrip('/')}/{name}", _store_of(uri)
+    place, store = f"{uri.rstrip('/')}/{name}", store_of(uri)
     if store:
         _open(store).publish(folder, place)
         return place
@@ -209,13 +209,13 @@ def check_place(uri: str) -> None:
         InputError: The storage is for reading only.
         ConfigError: There is no such kind of address.
     """
-    store = _store_of(uri)
+    store = store_of(uri)
     if store and not store.publishes:
         places = ", ".join(one.address for one in STORES.records() if one.publishes)
         raise InputError("is not a place to publish to", where=uri, fix=f"Give a folder, or {places}")
 
 
-def _store_of(uri: str) -> Store | None:
+def store_of(uri: str) -> Store | None:
     """The storage of an address; None for a local path.
 
     Raises:

@@ -17,7 +17,7 @@ from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject, failed
 from litemill.config.run import BASELINE
-from litemill.config.targets import TargetSpec, parse_target
+from litemill.config.targets import TARGETS, TargetSpec, parse_target
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
 from litemill.evidence import Estimate, Measurement, VariantManifest
@@ -68,9 +68,8 @@ def benchmark_bundle(
     base = base_subjects[BASELINE]
     measured = _measure(spec, base, subjects, _samples(splits))
     found |= {recipe: _message(measured, subject, base) for recipe, subject in subjects.items()}
-    found = {
-        recipe: found[recipe].model_copy(update={"recipe": recipe, "target": spec.name}) for recipe in sorted(found)
-    }
+    same = {"target": spec.name, "versions": TARGETS.brought_by(spec.kind).versions()}
+    found = {recipe: found[recipe].model_copy(update={"recipe": recipe, **same}) for recipe in sorted(found)}
     with staged(out) as folder:
         for recipe, measurement in found.items():
             write_manifest(folder / recipe / MEASUREMENT, measurement)

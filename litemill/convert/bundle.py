@@ -11,6 +11,7 @@ from typing import Any
 
 from litemill.artifacts.files import read_manifest, sha256_of, staged, write_manifest
 from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
+from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step
 from litemill.convert.findings import Findings
 from litemill.convert.promises import prove
@@ -123,7 +124,7 @@ def _start(
         output=source.judged,
         output_is=source.output_is,
         train_steps=source.steps,
-        versions=tool_versions(),
+        versions=tool_versions() | SCHEMES.brought_by(scheme.name).versions(),
         seed=seed,
     )
 

@@ -16,6 +16,7 @@ from litemill.artifacts.files import staged, write_manifest
 from litemill.artifacts.inputs import extremes, finite_rows, row_dtype
 from litemill.artifacts.layout import DATASET, SPLITS, X, Y
 from litemill.artifacts.storage import digest
+from litemill.config.data_kinds import DATA_KINDS
 from litemill.config.run import DataSpec
 from litemill.data.checks import check_finite, check_source, open_source
 from litemill.data.preprocess import model_inputs
@@ -84,6 +85,7 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             seed=seed,
             value_range=(written["calibration"].low, written["calibration"].high),
             splits=splits,
+            versions=DATA_KINDS.brought_by(spec.kind).versions(),
             warnings=facts.warnings,
         )
         write_manifest(work / DATASET, manifest)

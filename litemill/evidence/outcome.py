@@ -74,3 +74,4 @@ class Measurement(Evidence):
     parity: Parity | None = None
     device: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict, description="what only this kind of target reports")
+    versions: dict[str, str] = Field(default_factory=dict, description="of the package that brought the kind of target")

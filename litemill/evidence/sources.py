@@ -41,6 +41,7 @@ class DatasetManifest(Evidence):
     seed: int
     value_range: tuple[float, float] = Field(description="smallest and largest input value of the calibration split")
     splits: dict[str, SplitInfo]
+    versions: dict[str, str] = Field(default_factory=dict, description="of the package that brought the kind of source")
     warnings: list[str] = Field(default_factory=list)
 
     def reading(self, output_is: OutputIs = "") -> Reading:

@@ -20,6 +20,7 @@ from litemill.config.written import spec_of
 from litemill.doctor.preflight import preflight
 from litemill.errors import LitemillError
 from litemill.pipelines.containers import container_runner
+from litemill.pipelines.extensions import extensions
 from litemill.pipelines.fingerprint import fingerprint, own_code
 from litemill.pipelines.kubeflow import build_pipeline
 from litemill.pipelines.observe import TaskEvent, observed
@@ -194,18 +195,20 @@ def _run(
 
 
 def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> TaskSetup:
-    """The dress that puts what a task runs where the cache key sees it: the library's and the user's code, its image.
+    """What puts a task's code where the cache key sees it: the library's, other packages', the user's, its image.
 
     Args:
-        spec: The run, whose data may come from a function of the user's own, and be judged by another.
+        spec: The run, whose data may come from a function of the user's own and be judged by another, and which may
+            use what other packages brought.
         images: Their ids by name.
     """
     source, judge = spec.data.options.get("function", ""), spec.data.metric
     own = {"doctor": own_code(source), "prepare-data": own_code(source), "evaluate": own_code(judge)}
+    brought = extensions(spec)
 
     def setup(component: str, task: dsl.PipelineTask) -> None:
-        code = f"{fingerprint(component.replace('-', '_'))} {own.get(component, '')}".strip()
-        image = (images or {}).get(task.container_spec.image, "")
-        task.set_env_variable(CODE, f"{code} {image}".strip())
+        library, image = fingerprint(component.replace("-", "_")), (images or {}).get(task.container_spec.image, "")
+        parts = (library, own.get(component, ""), brought.get(component, ""), image)
+        task.set_env_variable(CODE, " ".join(filter(None, parts)))
 
     return setup
