@@ -15,14 +15,16 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import litemill
-from litemill.errors import ConfigError, first_line, nearest, shown
+from litemill.errors import ConfigError, InputError, first_line, nearest, shown
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +205,23 @@ def load(reference: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # whatever a module does when it is imported
         raise ConfigError(f"cannot be imported ({first_line(error)})", where=reference) from error
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """Import a function of a user's own, `package.module:function`, also from below the current folder.
+
+    Raises:
+        InputError: There is no such module, or no such function in it.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        found = load(reference)
+    except ConfigError as error:
+        raise InputError(error.what, where=reference) from error
+    if not callable(found):
+        raise InputError("is not a function", where=reference)
+    return found  # type: ignore[no-any-return]
 
 
 def _origin(point: EntryPoint) -> Origin:

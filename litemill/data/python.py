@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from litemill.config.run import DataSpec
 from litemill.data.labels import targets_for, unknown
 from litemill.data.source import Index, Samples, Source, SourceSplit, reading_array, rows_per_block
 from litemill.errors import InputError
+from litemill.plugins import load_function
 
 
 def open_python(spec: DataSpec, seed: int) -> Source:
@@ -42,24 +40,6 @@ def open_python(spec: DataSpec, seed: int) -> Source:
         raise InputError(what, where=options.function)
     names = [name for name in ("train", "test", "calibration") if name in returned]
     return Source({name: _split(spec, options.function, name, returned[name]) for name in names})
-
-
-def load_function(reference: str) -> Callable[..., Any]:
-    """Find `package.module:function`, also below the current folder.
-
-    Raises:
-        InputError: There is no such module or function.
-    """
-    module, _, name = reference.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"cannot be imported ({error})", where=reference) from None
-    if not callable(found):
-        raise InputError("is no function", where=reference)
-    return found  # type: ignore[no-any-return]
 
 
 def _split(spec: DataSpec, function: str, name: str, returned: Any) -> SourceSplit:

@@ -19,7 +19,7 @@ from litemill.evaluate.score import score
 from litemill.evidence import Evaluation
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
-from litemill.tasks import metric_of
+from litemill.tasks import METRICS, metric_of
 
 
 def evaluate(job: Job) -> None:
@@ -42,6 +42,7 @@ def evaluate(job: Job) -> None:
         per_class=by_class.values,
         per_class_metric=by_class.name,
         confusion=by_class.confusion,
+        versions=METRICS.brought_by(data.metric).versions() if data.metric in METRICS else {},
     )
     write_manifest(out / EVALUATION, evaluation)
 

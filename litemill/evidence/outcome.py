@@ -30,6 +30,7 @@ class Evaluation(Evidence):
         default_factory=list, description="a figure by class or label; none where no sample tells it"
     )
     per_class_metric: str = Field("accuracy", description="which figure that is")
+    versions: dict[str, str] = Field(default_factory=dict, description="of the package that brought the metric")
     confusion: list[list[int]] = Field(default_factory=list, description="rows true, columns predicted")
 
 

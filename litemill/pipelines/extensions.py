@@ -12,6 +12,7 @@ from litemill.config.schemes import SCHEMES
 from litemill.config.targets import TARGETS
 from litemill.pipelines.fingerprint import own_code
 from litemill.plugins import OURS, Registry
+from litemill.tasks import METRICS
 
 
 def extensions(spec: RunSpec) -> dict[str, str]:
@@ -33,6 +34,7 @@ def extensions(spec: RunSpec) -> dict[str, str]:
         "import-model": model,
         "ptq": converting,
         "int8-convert": converting,
+        "evaluate": _brought(METRICS, [spec.data.metric] if spec.data.metric in METRICS else []),
         "benchmark": _brought(TARGETS, (target.kind for target in spec.targets)),
     }
     return {component: " ".join(dict.fromkeys(words)) for component, words in found.items() if words}

@@ -111,7 +111,7 @@ def own_code(reference: str) -> str:
     Read, not run. Installed packages do not count: they do not change between two runs of an experiment.
 
     Args:
-        reference: `package.module:function`; looked for where `litemill.data.python` finds it.
+        reference: `package.module:function`; looked for where `litemill.plugins.load_function` finds it.
 
     Returns:
         SHA-256 as hex digits; empty where nothing is named, or there is no such module (the task will say so).

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.errors import InputError, LitemillError, first_line
-from litemill.plugins import Registry, load
+from litemill.errors import InputError, first_line
+from litemill.plugins import Registry, load_function
 from litemill.tasks.task import Array
 
 Compute = Callable[[Array, Array], float]
@@ -30,7 +30,7 @@ class Metric:
         tasks: The tasks it is a metric of. The first record of a task is the task's default.
         higher_is_better: Whether more is better.
         compute: `package.module:function` of outcomes and targets (`Compute`).
-        what: What it is, for the reader.
+        summary: What it is, for the reader.
         sees: Whether the function gets what the task makes of each sample (`outcomes`, see `Task.outcomes`), or the
             outputs of the model and the targets of the data as they are.
         weighted: `package.module:function` (`Weighted`) that makes resampling fast; by default samples are repeated.
@@ -41,7 +41,7 @@ class Metric:
     tasks: tuple[str, ...]
     higher_is_better: bool
     compute: str
-    what: str = ""
+    summary: str = ""
     sees: Literal["outcomes", "outputs"] = "outputs"
     weighted: str = ""
     fraction: bool = False
@@ -52,7 +52,7 @@ class Metric:
         Raises:
             InputError: There is none of that name. What the function itself raises becomes one too.
         """
-        found = _loaded(self.compute)
+        found = load_function(self.compute)
         if self.sees == "outcomes":
             return cast(Compute, found)
 
@@ -68,7 +68,7 @@ class Metric:
         """The metric over the samples of an index, some of them repeated."""
         samples = len(outcome)
         if self.weighted:
-            weighted = cast(Weighted, _loaded(self.weighted))(outcome, target)
+            weighted = cast(Weighted, load_function(self.weighted))(outcome, target)
             return lambda index: weighted(np.bincount(index, minlength=samples))
         function = self.function()
         return lambda index: function(outcome[index], target[index] if len(target) else target)
@@ -151,13 +151,3 @@ def metric_of(name: str) -> Metric:
     if ":" in name:
         return Metric(name, (), higher_is_better=True, compute=name)
     return METRICS[name]
-
-
-def _loaded(reference: str) -> Callable[..., Any]:
-    try:
-        found = load(reference)
-    except LitemillError as error:
-        raise InputError(str(error)) from error
-    if not callable(found):
-        raise InputError("is not a function", where=reference)
-    return cast(Callable[..., Any], found)
