@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from litemill.config.base import Address, nearest
+from litemill.config.base import Address
 from litemill.config.data import DataSpec as DataSpec
 from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
@@ -22,10 +22,11 @@ from litemill.config.data import Section as Section
 from litemill.config.data_kinds import Kernels
 from litemill.config.kubernetes import ClusterSpec
 from litemill.config.names import distinct, plain_name
+from litemill.config.objective import OBJECTIVES, Objective
 from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.config.steps import Step, check_order, parse_step
 from litemill.config.targets import TargetSpec, check_named, parse_target
-from litemill.errors import shown
+from litemill.errors import ConfigError
 from litemill.tasks import METRICS, default_metric
 
 BASELINE = "baseline"
@@ -87,8 +88,6 @@ class Training(Section):
         return self
 
 
-OBJECTIVES = ("size", "size:<target>", "latency:<target>")
-"""Bytes of the file, bytes that a target stores, or a target's median latency."""
 NO_LIMIT = -1
 """Kubeflow has no empty number: a limit that is not set travels as a negative one."""
 
@@ -209,10 +208,10 @@ class RunSpec(Section):
     @field_validator("objective")
     @classmethod
     def _known_objective(cls, value: str) -> str:
-        kind, mark, target = value.partition(":")
-        if f"{kind}:<target>" not in OBJECTIVES or (mark and not target) or (kind == "latency" and not mark):
-            raise ValueError(f"unknown objective {shown(value)}; {nearest(value, OBJECTIVES)}")
-        return value
+        try:
+            return str(Objective.parse(value))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _no_secrets(self) -> RunSpec:
@@ -234,7 +233,7 @@ class RunSpec(Section):
             check_named(self.targets, name, "latency", f"budget.max_latency_ms.{name}")
         for name in self.budget.max_arena_bytes:
             check_named(self.targets, name, "arena", f"budget.max_arena_bytes.{name}")
-        kind, _, target = self.objective.partition(":")
-        if target:
-            check_named(self.targets, target, "latency" if kind == "latency" else "size", "objective")
+        goal = Objective.parse(self.objective)
+        if goal.target:
+            check_named(self.targets, goal.target, goal.kind, "objective")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from litemill.config.objective import Objective
 from litemill.config.run import Budget
 from litemill.evidence import Estimate
 from litemill.select.results import TargetResult, VariantResult
@@ -114,14 +115,10 @@ def budget(limits: Budget) -> list[str]:
 
 
 def objective(name: str) -> str:
-    """`smallest size`, `smallest size stored on ethos-u55-128`, `lowest latency on host`."""
-    kind, _, target = name.partition(":")
-    if kind == "latency":
-        return f"lowest latency on {target}"
-    return f"smallest size stored on {target}" if target else "smallest size"
+    """What an objective asks for, in words (`Objective.words`)."""
+    return Objective.parse(name).words
 
 
 def objective_axis(name: str) -> str:
-    """What an objective adds to the axes of the Pareto front: nothing, or ` and latency on host`."""
-    kind, _, target = name.partition(":")
-    return f" and {'latency' if kind == 'latency' else 'stored bytes'} on {target}" if target else ""
+    """What an objective adds to the axes of the Pareto front (`Objective.axis`)."""
+    return Objective.parse(name).axis

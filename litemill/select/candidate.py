@@ -49,10 +49,12 @@ class VariantEvidence(BaseModel):
         measurement = self.measurements.get(target)
         return measurement.realised_bytes if measurement and measurement.status == "ok" else None
 
-    def objective(self, objective: str) -> float | None:
-        """What an objective minimises, where it is known: bytes, or ms."""
-        kind, _, target = objective.partition(":")
-        if kind == "latency":
-            found = self.latency(target)
-            return found.latency_ms["p50"] if found else None
-        return self.stored(target) if target else self.variant.size_bytes
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.variant.size_bytes
+
+    def median_ms(self, target: str) -> float | None:
+        """Its median latency on a target, where there is one that may be ranked."""
+        found = self.latency(target)
+        return found.latency_ms["p50"] if found else None

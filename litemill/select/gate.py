@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from litemill.config.objective import Objective
 from litemill.config.run import Budget
 from litemill.evidence import Measurement, Verdict
 from litemill.select.candidate import VariantEvidence
@@ -29,7 +30,7 @@ def settle(value: float, interval: tuple[float, float], limit: float) -> Verdict
     return "fail" if low > limit else "inconclusive"
 
 
-def judge(evidence: VariantEvidence, budget: Budget, objective: str) -> tuple[Verdict, list[str]]:
+def judge(evidence: VariantEvidence, budget: Budget, objective: Objective) -> tuple[Verdict, list[str]]:
     """Apply a budget to one variant.
 
     Returns:
@@ -101,13 +102,12 @@ def _arena(evidence: VariantEvidence, target: str, limit: int) -> Check:
     return Check(verdict, f"{measurement.kind} arena on {target} {arena:,} bytes is {sign} {limit:,}")
 
 
-def _rankable(evidence: VariantEvidence, objective: str) -> list[Check]:
+def _rankable(evidence: VariantEvidence, objective: Objective) -> list[Check]:
     """An objective on a target needs that target's figure."""
-    if evidence.objective(objective) is not None:
+    if objective.value(evidence) is not None:
         return []
-    kind, _, target = objective.partition(":")
-    reason = _missing(evidence.measurements.get(target), timed=kind == "latency")
-    return [Check("inconclusive", f"the objective needs a {kind} on {target}: {reason}")]
+    reason = _missing(evidence.measurements.get(objective.target), timed=objective.kind == "latency")
+    return [Check("inconclusive", f"the objective needs a {objective.kind} on {objective.target}: {reason}")]
 
 
 def _missing(measurement: Measurement | None, *, timed: bool = False) -> str:

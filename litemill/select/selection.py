@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
+from litemill.config.objective import Objective
 from litemill.config.run import Budget
 from litemill.evidence import Verdict
 from litemill.select.candidate import VariantEvidence
@@ -33,7 +34,7 @@ class Selection(BaseModel):
     judgements: list[Judgement] = Field(default_factory=list)
 
 
-def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str) -> Selection:
+def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str | Objective) -> Selection:
     """Judge every variant by the budget and rank the admissible ones by the objective.
 
     Only a `pass` is admissible: an inconclusive variant is never shipped, and neither is a failed one.
@@ -44,6 +45,7 @@ def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str) 
         objective: `size` (bytes of the `.tflite`, then compressed bytes), `size:<target>` (bytes that it stores) or
             `latency:<target>`.
     """
+    objective = Objective.parse(objective) if isinstance(objective, str) else objective
     judgements = []
     front = _front(evidence, objective)
     for entry in evidence:
@@ -106,12 +108,12 @@ def _row(entry: VariantEvidence, output: Judgement) -> VariantResult:
     )
 
 
-def _front(evidence: Sequence[VariantEvidence], objective: str) -> set[str]:
+def _front(evidence: Sequence[VariantEvidence], objective: Objective) -> set[str]:
     """Recipes on the front of metric, file size, compressed size and what the objective asks of a target.
 
     The compressed size is an axis of its own: pruning and clustering show there, as the file itself stays as large.
     """
-    usable = [entry for entry in evidence if not entry.failure and entry.objective(objective) is not None]
+    usable = [entry for entry in evidence if not entry.failure and objective.value(entry) is not None]
     points = [
         (entry.loss, entry.variant.size_bytes, entry.variant.gzip_bytes, _cost(entry, usable, objective))
         for entry in usable
@@ -119,7 +121,7 @@ def _front(evidence: Sequence[VariantEvidence], objective: str) -> set[str]:
     return {entry.recipe for entry, kept in zip(usable, pareto_front(points), strict=True) if kept}
 
 
-def _ranked(admissible: Sequence[VariantEvidence], objective: str) -> list[VariantEvidence]:
+def _ranked(admissible: Sequence[VariantEvidence], objective: Objective) -> list[VariantEvidence]:
     """Best first; ties go to the smaller file, then the smaller download, the better metric, the shorter recipe."""
 
     def key(entry: VariantEvidence) -> tuple[float | str, ...]:
@@ -130,15 +132,14 @@ def _ranked(admissible: Sequence[VariantEvidence], objective: str) -> list[Varia
     return sorted(admissible, key=key)
 
 
-def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: str) -> float:
+def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: Objective) -> float:
     """What the objective minimises. Latencies are compared as ratios to the interleaved baseline where all have one:
     variants of different models are measured in different sessions, and a ratio survives what a time does not.
     """
-    kind, _, target = objective.partition(":")
-    own = entry.objective(objective)
+    own, target = objective.value(entry), objective.target
     if own is None:
         return math.inf
-    if kind == "latency":
+    if objective.kind == "latency":
         found = [other.latency(target) for other in among]
         latency = entry.latency(target)
         if latency and latency.ratio_to_float32 and all(one is None or one.ratio_to_float32 for one in found):
@@ -146,23 +147,23 @@ def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: s
     return float(own)
 
 
-def _why(ranked: Sequence[VariantEvidence], objective: str) -> str:
-    best = ranked[0]
-    kind, _, target = objective.partition(":")
-    quality, figure = _praise(best, kind, target)
+def _why(ranked: Sequence[VariantEvidence], objective: Objective) -> str:
+    best, timed = ranked[0], objective.kind == "latency"
+    quality, figure = _praise(best, objective)
     if len(ranked) == 1:
         return f"{best.recipe} is the only admissible variant: {figure}"
     text = f"{best.recipe} is the {quality} of {len(ranked)} admissible variants: {figure}"
-    tied = [other.recipe for other in ranked[1:] if kind == "latency" and _within_noise(best, other, target)]
+    tied = [other.recipe for other in ranked[1:] if timed and _within_noise(best, other, objective.target)]
     return f"{text}; within the noise of it: {', '.join(tied)}" if tied else text
 
 
-def _praise(best: VariantEvidence, kind: str, target: str) -> tuple[str, str]:
+def _praise(best: VariantEvidence, objective: Objective) -> tuple[str, str]:
     """What the winner is, and the figure that shows it."""
+    target = objective.target
     found = best.measurements[target] if target else None
     if found is None:
         return "smallest", f"{best.variant.size_bytes:,} bytes"
-    if kind == "latency":
+    if objective.kind == "latency":
         return f"fastest on {target}", f"p50 {found.latency_ms['p50']:.3g} ms ({found.kind})"
     return f"smallest on {target}", f"{found.realised_bytes:,} bytes stored ({found.kind})"
 
