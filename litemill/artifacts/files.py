@@ -86,11 +86,14 @@ def read_manifest(path: Path, kind: type[Manifest]) -> Manifest:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, or of a folder's relative names and contents in sorted order."""
     digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(item for item in path.rglob("*") if item.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
-        return digest.hexdigest()
-    with path.open("rb") as stream:
-        while block := stream.read(CHUNK):
-            digest.update(block)
+    try:
+        if path.is_dir():
+            for file in sorted(item for item in path.rglob("*") if item.is_file()):
+                digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
+            return digest.hexdigest()
+        with path.open("rb") as stream:
+            while block := stream.read(CHUNK):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=str(error.filename or path)) from None
     return digest.hexdigest()

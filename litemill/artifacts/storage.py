@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,12 +147,30 @@ def fetch(uri: str, into: Path | None = None, *, sha256: str = "") -> Path:
     if store:
         path, found = _fetch(_open(store), uri, into)
     else:
-        path = Path(uri)
-        if not path.exists():
-            raise InputError("no such file or folder", where=uri)
+        path = _local(uri)
         found = sha256_of(path) if sha256 else ""
     if sha256 and found != sha256:
         raise InputError("was changed since the run began", where=uri, fix="Start the run again")
+    return path
+
+
+def _local(uri: str) -> Path:
+    """A file or folder of this machine.
+
+    Raises:
+        InputError: There is none that could be read.
+    """
+    path = Path(uri)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise InputError("no such file or folder", where=uri) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error})", where=uri) from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError("is neither a file nor a folder", where=uri, fix="Pipes, sockets and devices are not read")
+    if not os.access(path, os.R_OK):
+        raise InputError("cannot be read (Permission denied)", where=uri)
     return path
 
 

@@ -35,7 +35,7 @@ class Preprocessing(Section):
     Images: colour mode, resize, channel order. Everything: x·scale + offset, then (x − mean)/std.
     """
 
-    color: Literal["", "rgb", "grayscale"] = Field("", description="of decoded images; by default the model's")
+    color: Literal["", "rgb", "grayscale", "rgba"] = Field("", description="of decoded images; by default the model's")
     resize: list[Annotated[int, Field(gt=0, le=LARGEST_IMAGE)]] = Field(
         default_factory=list, max_length=2, description="height and width, bilinear; by default the model's"
     )

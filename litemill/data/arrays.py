@@ -13,12 +13,15 @@ from litemill.artifacts.inputs import joined, row_dtype
 from litemill.artifacts.storage import fetch
 from litemill.config.base import nearest
 from litemill.config.run import DataSpec
+from litemill.data.files import plain_file
 from litemill.data.labels import targets_for, unknown
-from litemill.data.npy import NpyStream
+from litemill.data.npy import BROKEN, NpyStream
 from litemill.data.source import Samples, Source, SourceSplit, reading_through, rows_per_block
 from litemill.errors import InputError
 from litemill.tasks import TASKS
 
+MOST_UNPACKED, TIMES = 1 << 30, 500
+"""An array in an archive may unpack to so many bytes, or to so many times what it is packed to."""
 Member = Callable[[str], NpyStream]
 
 
@@ -30,19 +33,26 @@ def open_npz(spec: DataSpec, seed: int) -> Source:
     """
     path = fetch(spec.uri)
     try:
-        with zipfile.ZipFile(path) as archive:
-            keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except (zipfile.BadZipFile, OSError) as error:
+        with zipfile.ZipFile(plain_file(path)) as archive:
+            members = {item.filename.removesuffix(".npy"): item for item in archive.infolist() if _is_array(item)}
+    except (*BROKEN, ValueError) as error:
         raise InputError(f"is no .npz file ({error})", where=spec.uri) from None
+    for key, item in members.items():
+        if item.file_size > max(MOST_UNPACKED, TIMES * item.compress_size):
+            raise InputError(f"unpacks to {item.file_size:,} bytes", where=f"{spec.uri}[{key}]")
 
     def member(key: str) -> NpyStream:
         def open_member() -> IO[bytes]:
             with zipfile.ZipFile(path) as archive:
                 return archive.open(f"{key}.npy")
 
-        return NpyStream.of(f"{spec.uri}[{key}]", open_member)
+        return NpyStream.of(f"{spec.uri}[{key}]", open_member, members[key].file_size)
 
-    return _source(spec, keys, member)
+    return _source(spec, list(members), member)
+
+
+def _is_array(item: zipfile.ZipInfo) -> bool:
+    return item.filename.endswith(".npy")
 
 
 def open_numpy(spec: DataSpec, seed: int) -> Source:
@@ -56,7 +66,8 @@ def open_numpy(spec: DataSpec, seed: int) -> Source:
         raise InputError("is no folder of .npy files", where=spec.uri)
 
     def member(key: str) -> NpyStream:
-        return NpyStream.of(f"{spec.uri}/{key}.npy", lambda: (folder / f"{key}.npy").open("rb"))
+        path = plain_file(folder / f"{key}.npy")
+        return NpyStream.of(f"{spec.uri}/{key}.npy", lambda: path.open("rb"), path.stat().st_size)
 
     return _source(spec, [path.stem for path in sorted(folder.glob("*.npy"))], member)
 
@@ -87,6 +98,8 @@ def _split(member: Member, name: str, spec: DataSpec, *, labelled: bool) -> Sour
             raise InputError(f"has {other.shape[0]} samples, {x.where} {x.shape[0]}", where=other.where)
     if labelled:
         y = member(f"y_{name}")
+        if y.shape[0] != x.shape[0]:  # before all of them are read
+            raise InputError(f"has {y.shape[0]} labels for {x.shape[0]} samples", where=y.where)
         targets = targets_for(task, y.read(), x.shape[0], y.where)
     elif name == "calibration":
         targets = unknown(task, x.shape[0])

@@ -34,6 +34,8 @@ def open_source(spec: DataSpec, seed: int = 0) -> Source:
             of_input = f" of input {name!r}" if name else ""
             if not shape:
                 raise InputError(f"has one number a sample{of_input} and no axis for features", where=split.where)
+            if 0 in shape:
+                raise InputError(f"has samples{of_input} of shape {list(shape)}, which hold nothing", where=split.where)
             if shape != train.inputs[name]:
                 what = f"has samples{of_input} of shape {list(shape)}, {train.where} of {list(train.inputs[name])}"
                 raise InputError(what, where=split.where)

@@ -10,6 +10,7 @@ import csv
 import os
 import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,15 @@ from litemill.artifacts.storage import fetch
 from litemill.config.base import nearest
 from litemill.config.data_kinds import CsvOptions
 from litemill.config.run import DataSpec
+from litemill.data.files import plain_file
 from litemill.data.labels import targets_for
 from litemill.data.source import BLOCK_BYTES, Index, Samples, Source, SourceSplit, rows_per_block
-from litemill.errors import InputError
+from litemill.errors import InputError, shown
 from litemill.tasks import TASKS
 
 SPLITS = ("train", "test", "calibration")
+SEPARATORS = (";", "\t", "|")
+"""What other programs put between cells."""
 FLOAT32 = np.dtype(np.float32)
 
 
@@ -40,10 +44,12 @@ class Labels:
 
     def code(self, text: str, where: str) -> float:
         """The number that stands for a label."""
+        if not text:
+            raise InputError("has no label", where=where, fix="Remove the row, or give it its label")
         if not self.numbers:
             return self.codes.setdefault(text, len(self.codes))
         if not _is_number(text):
-            raise InputError(f"has the target {text!r}, no number", where=where)
+            raise InputError(f"has the target {shown(text)}, no number", where=where)
         return float(text)
 
     @property
@@ -57,7 +63,8 @@ class Labels:
         if self.numbers:
             return found
         names = self.names
-        meaning = [names.index(label) if names else float(label) for label in self.codes]
+        position = {name: at for at, name in enumerate(names)}
+        meaning = [position[label] if names else float(label) for label in self.codes]
         return np.asarray(meaning, np.float64)[found.astype(np.int64)]
 
 
@@ -111,6 +118,7 @@ class Columns:
     label: int
     recording: int
     split: int
+    count: int
 
 
 def open_csv(spec: DataSpec, seed: int) -> Source:
@@ -141,11 +149,25 @@ def open_csv(spec: DataSpec, seed: int) -> Source:
 
 
 def _header(path: Path) -> list[str]:
+    """Names of the columns, each once."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            return next(csv.reader(stream), [])
+        with plain_file(path).open(newline="", encoding="utf-8-sig") as stream:
+            header = [name.strip() for name in next(csv.reader(stream), [])]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"is no readable CSV file ({error})", where=str(path)) from None
+        raise _unreadable(path, error) from None
+    if len(header) == 1 and (mark := next((mark for mark in SEPARATORS if mark in header[0]), "")):
+        fix = "Write it with commas: pandas.read_csv(path, sep=None, engine='python').to_csv(path, index=False)"
+        raise InputError(f"its columns are separated by {mark!r} and not by ','", where=f"{path}:1", fix=fix)
+    twice = next((name for name, count in Counter(header).items() if name and count > 1), "")
+    if twice:
+        raise InputError(f"has two columns {shown(twice)}", where=f"{path}:1", fix="Rename or remove one of them")
+    return header
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    fix = "Save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+    return InputError(f"is no readable CSV file ({reason})", where=str(path), fix=fix)
 
 
 def _features(header: list[str], options: CsvOptions, uri: str) -> list[str]:
@@ -153,9 +175,17 @@ def _features(header: list[str], options: CsvOptions, uri: str) -> list[str]:
     named = [options.label, *options.features, *filter(None, (options.recording, options.split))]
     for name in named:
         if name not in header:
-            raise InputError(f"has no column {name!r}; {nearest(name, header)}", where=uri)
+            raise InputError(f"has no column {shown(name)}; {nearest(name, header)}", where=uri)
     others = {options.label, options.recording, options.split}
-    return options.features or [name for name in header if name not in others]
+    features = options.features or [name for name in header if name not in others]
+    if not features:
+        raise InputError(f"has no column of values beside {shown(options.label)}", where=uri)
+    if "" in features:
+        fix = "Name the columns to use in data.options.features, or write the file without a row index"
+        raise InputError(f"column {header.index('') + 1} has no name", where=uri, fix=fix)
+    if twice := next((name for name in named if named.count(name) > 1), ""):
+        raise InputError(f"column {shown(twice)} is named twice in data.options", where=uri)
+    return features
 
 
 def _columns(path: Path, features: list[str], options: CsvOptions) -> Columns:
@@ -169,6 +199,7 @@ def _columns(path: Path, features: list[str], options: CsvOptions) -> Columns:
         header.index(options.label),
         header.index(options.recording) if options.recording in header else -1,
         header.index(options.split) if options.split in header else -1,
+        len(header),
     )
 
 
@@ -185,17 +216,19 @@ def _read(
                 where = f"{path}:{rows.line_num}"
                 if len(row) <= max(*columns.features, columns.label, columns.recording, columns.split):
                     raise InputError(f"has {len(row)} cells, too few", where=where)
+                if len(row) > columns.count:
+                    raise InputError(f"has {len(row)} cells, the header {columns.count}", where=where)
                 name = split or row[columns.split].strip()
                 if name not in SPLITS:
                     fix = "Use train, calibration and test"
-                    raise InputError(f"column {options.split!r} says {name!r}", where=where, fix=fix)
+                    raise InputError(f"column {options.split!r} says {shown(name)}", where=where, fix=fix)
                 if name not in found:
                     found[name] = Windows(options.window, stride, label_may_change=labels.numbers)
                 recording = row[columns.recording] if columns.recording >= 0 else ""
-                label = labels.code(row[columns.label].strip(), where)
+                label = labels.code(row[columns.label].strip(), f"{where}, column {options.label!r}")
                 found[name].add(_floats(row, columns.features, features, where), label, recording)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"is no readable CSV file ({error})", where=str(path)) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from None
 
 
 def _floats(row: list[str], positions: list[int], names: list[str], where: str) -> list[float]:
@@ -203,7 +236,7 @@ def _floats(row: list[str], positions: list[int], names: list[str], where: str) 
         return [float(row[position]) for position in positions]
     except ValueError:
         bad = next(at for at, position in enumerate(positions) if not _is_number(row[position]))
-        raise InputError(f"column {names[bad]!r} holds {row[positions[bad]]!r}, no number", where=where) from None
+        raise InputError(f"column {names[bad]!r} holds {shown(row[positions[bad]])}, no number", where=where) from None
 
 
 def _is_number(text: str) -> bool:

@@ -26,6 +26,7 @@ PREFIX = {"train": "train", "test": "t10k"}
 IMAGES, LABELS = 0x0803, 0x0801
 """Magic numbers of the IDX format: unsigned bytes in three and in one dimension."""
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+LARGEST = 10_000_000
 UINT8 = np.dtype(np.uint8)
 
 
@@ -64,6 +65,8 @@ def idx_shape(path: Path, magic: int) -> tuple[int, ...]:
         raise InputError(f"is no gzipped IDX file ({error})", where=str(path)) from None
     if header[0] != magic:
         raise InputError("is no IDX file of the kind expected", where=str(path))
+    if not all(0 < size <= LARGEST for size in header[1:]):
+        raise InputError(f"has shape {list(header[1:])}, which is not one of images", where=str(path))
     return header[1:]
 
 

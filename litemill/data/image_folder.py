@@ -9,7 +9,8 @@ import numpy as np
 from litemill.artifacts.storage import fetch
 from litemill.config.data_kinds import ImageFolderOptions
 from litemill.config.run import DataSpec
-from litemill.data.images import image_shape, reading_images, settle
+from litemill.data.files import files_below, sub_folders
+from litemill.data.images import reading_images, settle
 from litemill.data.labels import targets_for
 from litemill.data.mask_folder import open_mask_folder
 from litemill.data.sampling import in_proportion
@@ -57,11 +58,16 @@ def _source(
     splits = {}
     for name, (paths, labels) in listed.items():
         names = [str(path) for path in paths]
-        read = reading_images(paths, names.__getitem__, settled, may_resize=bool(spec.preprocessing.resize))
+        read = reading_images(paths, names.__getitem__, settled)
         targets = targets_for(spec.task, labels, len(paths), spec.uri)
         where = f"{spec.uri}[{name}]"
-        splits[name] = SourceSplit(name, where, image_shape(settled), np.dtype(np.uint8), targets, read)
+        splits[name] = SourceSplit(name, where, settled.shape, settled.dtype, targets, read)
     return Source(splits, classes, warnings)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image; what it holds is read from its content."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def _split_folder(root: Path, name: str) -> Path | None:
@@ -69,7 +75,7 @@ def _split_folder(root: Path, name: str) -> Path | None:
 
 
 def _classes(folder: Path) -> list[str]:
-    found = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    found = sub_folders(folder)
     if len(found) < 2:
         raise InputError(f"has {len(found)} class folders, at least two are needed", where=str(folder))
     return found
@@ -81,7 +87,7 @@ def _images(folder: Path, classes: list[str]) -> tuple[list[Path], Labels]:
         raise InputError(f"has class {unknown[0]!r}, which train does not have", where=str(folder))
     paths, labels = [], []
     for label, name in enumerate(classes):
-        here = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        here = files_below(folder / name, is_image)
         paths += here
         labels += [label] * len(here)
     if not paths:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from litemill.config.run import DataSpec, Preprocessing
-from litemill.data.images import image_shape, opened, reading_images, settle
+from litemill.config.run import DataSpec
+from litemill.data.files import files_below
+from litemill.data.images import BROKEN, Decoding, reading_images, settle, upright
 from litemill.data.labels import targets_for
 from litemill.data.sampling import in_proportion
 from litemill.data.source import Samples, Source, SourceSplit
 from litemill.errors import InputError
+from litemill.process.contained import contained
 
 IMAGES = ("images", "image", "imgs", "img", "JPEGImages")
 MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass")
@@ -58,21 +60,20 @@ def open_mask_folder(
     if not listed["train"]:
         raise InputError("has one image only, which is no train split", where=spec.uri)
     settled = settle(listed["train"][0][0], spec.preprocessing, str(listed["train"][0][0]))
-    may_resize = bool(spec.preprocessing.resize)
-    splits = {name: _split(spec, name, pairs, settled, may_resize) for name, pairs in listed.items()}
+    splits = {name: _split(spec, name, pairs, settled) for name, pairs in listed.items()}
     return Source(splits, warnings=warnings)
 
 
-def _split(spec: DataSpec, name: str, pairs: Sequence[Pair], settled: Preprocessing, may_resize: bool) -> SourceSplit:
+def _split(spec: DataSpec, name: str, pairs: Sequence[Pair], settled: Decoding) -> SourceSplit:
     names = [str(image) for image, _ in pairs]
-    read = reading_images([image for image, _ in pairs], names.__getitem__, settled, may_resize=may_resize)
-    height, width = settled.resize
+    read = reading_images([image for image, _ in pairs], names.__getitem__, settled)
+    height, width = settled.height, settled.width
     masks = np.empty((len(pairs), height, width), np.int32)
     for row, (_, mask) in enumerate(pairs):
-        masks[row] = read_mask(mask, (height, width), may_resize=may_resize)
+        masks[row] = read_mask(mask, (height, width), may_resize=settled.may_resize)
     where = f"{spec.uri}[{name}]"
     targets = targets_for(spec.task, masks, len(pairs), where)
-    return SourceSplit(name, where, image_shape(settled), np.dtype(np.uint8), targets, read)
+    return SourceSplit(name, where, settled.shape, settled.dtype, targets, read)
 
 
 def read_mask(path: Path, size: tuple[int, int], *, may_resize: bool) -> Samples:
@@ -86,7 +87,14 @@ def read_mask(path: Path, size: tuple[int, int], *, may_resize: bool) -> Samples
     Raises:
         InputError: It cannot be read, is a colour image, or has another size.
     """
-    with opened(path, str(path)) as image:
+    found: Samples = contained(f"{__name__}:mask_here", path, list(size), may_resize, where=str(path))
+    return found
+
+
+def mask_here(path: str, size: tuple[int, int], may_resize: bool) -> Samples:
+    """Read a mask in this process; the child's side of `read_mask`."""
+    with upright(path, path) as image:
+        size = (size[0], size[1])
         if image.mode not in CLASS_MODES:
             fix = "Give masks with one number a pixel, the index of its class: grey images or ones with a palette"
             raise InputError(f"is a mask in the colour mode {image.mode}", where=str(path), fix=fix)
@@ -98,7 +106,7 @@ def read_mask(path: Path, size: tuple[int, int], *, may_resize: bool) -> Samples
             if (image.height, image.width) != size:
                 pixels = pixels.resize((size[1], size[0]), Image.Resampling.NEAREST)
             return np.asarray(pixels).astype(np.int32)
-        except (OSError, ValueError, SyntaxError) as error:
+        except BROKEN as error:
             raise InputError(f"is truncated or damaged ({error})", where=str(path)) from None
 
 
@@ -127,4 +135,4 @@ def _inner(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return files_below(folder, lambda name: Path(name).suffix.lower() in suffixes)

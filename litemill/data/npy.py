@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +15,10 @@ from numpy.lib import format as npy
 from litemill.data.source import Samples, rows_per_block
 from litemill.errors import InputError
 
-BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, LookupError)
+"""What reading raises: damaged archives, those with a password and those of an unknown compression among them."""
+HEADER = (ValueError, TypeError, SyntaxError, AttributeError, MemoryError, OverflowError, RecursionError)
+"""What NumPy raises on headers that are not one."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,23 @@ class NpyStream:
     open: Callable[[], IO[bytes]]
 
     @classmethod
-    def of(cls, where: str, open_bytes: Callable[[], IO[bytes]]) -> NpyStream:
+    def of(cls, where: str, open_bytes: Callable[[], IO[bytes]], size: int) -> NpyStream:
         """Read the header.
 
+        Args:
+            where: How to point a user at it.
+            open_bytes: Opens the `.npy` bytes from their beginning.
+            size: How many bytes there are.
+
         Raises:
-            InputError: Not a `.npy`, pickled objects, no rows, not numbers, or column-major.
+            InputError: Not a `.npy`, pickled objects, no rows, not numbers, column-major, or larger than its bytes.
         """
         try:
             with open_bytes() as stream:
                 shape, fortran, dtype = _header(stream)
-        except (*BROKEN, ValueError) as error:
-            raise InputError(f"is no readable NumPy array ({error})", where=where) from None
+        except (*BROKEN, *HEADER) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+            raise InputError(f"is no readable NumPy array ({reason})", where=where) from None
         if dtype.hasobject:
             raise InputError("holds pickled Python objects, which are never loaded", where=where, fix="Save numbers")
         if dtype.kind not in "buif":
@@ -54,6 +64,10 @@ class NpyStream:
         if fortran and len(shape) > 1:
             fix = "Save np.ascontiguousarray(x)"
             raise InputError("is stored column by column and cannot be streamed", where=where, fix=fix)
+        if any(length < 0 for length in shape) or 0 in shape[1:]:
+            raise InputError(f"has shape {list(shape)}: its samples hold nothing", where=where)
+        if math.prod(shape) * dtype.itemsize > size:
+            raise InputError(f"is truncated: it has {size:,} bytes, too few for shape {list(shape)}", where=where)
         return cls(where, shape, dtype, open_bytes)
 
     def blocks(self, rows: int = 0) -> Iterator[Samples]:
@@ -63,7 +77,7 @@ class NpyStream:
             InputError: The bytes end early or are damaged.
         """
         rows = rows or rows_per_block(self.shape[1:], self.dtype)
-        size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
         try:
             with self.open() as stream:
                 _header(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +88,7 @@ class SourceFacts:
 
 def rows_per_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """How many samples of that shape and dtype make a block of about `BLOCK_BYTES`."""
-    return max(1, BLOCK_BYTES // max(1, int(np.prod(shape)) * dtype.itemsize))
+    return max(1, BLOCK_BYTES // max(1, math.prod(shape) * dtype.itemsize))
 
 
 def reading_through(stream: Callable[[], Iterator[Samples]]) -> Callable[[Index], Iterator[Samples]]:

@@ -1,11 +1,8 @@
-"""Data kind `tfrecord`: files of tf.train.Example records, read without TensorFlow.
-
-A record is its length (uint64), the length's masked CRC-32C, the bytes, and their masked CRC-32C.
-"""
+"""Data kind `tfrecord`: files of tf.train.Example records, read without TensorFlow."""
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,17 +14,14 @@ import numpy as np
 from litemill.artifacts.inputs import joined, row_dtype
 from litemill.artifacts.storage import fetch
 from litemill.config.data_kinds import TFRecordFeature, TFRecordOptions
-from litemill.config.run import DataSpec, Preprocessing
-from litemill.data.images import decode, image_shape, settle
+from litemill.config.run import DataSpec
+from litemill.data.images import Decoding, decode_all, settle
 from litemill.data.labels import targets_for, unknown
+from litemill.data.records import Record, records_of, split_files
 from litemill.data.source import Index, Samples, Source, SourceSplit, rows_per_block
 from litemill.errors import InputError
 from litemill.protobuf import messages
 from litemill.tasks import TASKS
-
-SPLITS = {"train": True, "test": True, "calibration": False}
-"""Splits by file name prefix, and whether they must be there."""
-HEADER, FOOTER = 12, 4
 
 DEFINITION = {
     "Example": {"features": (1, "Features")},
@@ -37,21 +31,6 @@ DEFINITION = {
     "FloatList": {"value": (1, "repeated float")},
     "Int64List": {"value": (1, "repeated int64")},
 }
-
-
-@dataclass(frozen=True)
-class Record:
-    """Where a record's bytes are."""
-
-    path: Path
-    offset: int
-    size: int
-
-    def example(self) -> Any:
-        """Read and parse it: a mapping of feature names to features."""
-        with self.path.open("rb") as stream:
-            stream.seek(self.offset)
-            return parse_example(stream.read(self.size), f"{self.path} at byte {self.offset}")
 
 
 def open_tfrecord(spec: DataSpec, seed: int) -> Source:
@@ -65,48 +44,17 @@ def open_tfrecord(spec: DataSpec, seed: int) -> Source:
         raise InputError("is no folder of TFRecord files", where=spec.uri)
     splits: dict[str, SourceSplit] = {}
     decoders: dict[str, Decoder] = {}
-    for name, needed in SPLITS.items():
-        files = sorted(path for path in folder.glob(f"{name}*") if ".tfrecord" in path.name)
-        if not files:
-            if needed:
-                raise InputError(f"has no {name}*.tfrecord file", where=spec.uri)
-            continue
-        records, stored = _scan(files, options, with_labels=name != "calibration" and not TASKS[spec.task].optional)
-        if not records:
+    names: list[str] = []
+    scanned = {}
+    for name, files in split_files(folder, spec.uri).items():
+        scanned[name] = scan(files, options, with_labels=name != "calibration" and not TASKS[spec.task].optional)
+        if not scanned[name].records:
             raise InputError("has no records", where=str(files[0]))
-        decoders = decoders or _decoders(spec, options, records[0])
-        splits[name] = _split(spec, name, records, stored, decoders)
-    return Source(splits)
-
-
-def records_of(path: Path) -> Iterator[Record]:
-    """Where the records of a file are; each checked against its checksums.
-
-    Raises:
-        InputError: The file is compressed, truncated or damaged.
-    """
-    from google_crc32c import value as crc32c
-
-    def masked(content: bytes) -> int:
-        crc = int(crc32c(content))
-        return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-    size, position = path.stat().st_size, 0
-    with path.open("rb") as stream:
-        while header := stream.read(HEADER):
-            if len(header) < HEADER:
-                raise InputError("is truncated", where=str(path))
-            length, length_crc = struct.unpack("<QI", header)
-            if masked(header[:8]) != length_crc:
-                fix = "Give uncompressed TFRecord files" if position == 0 else ""
-                raise InputError(f"is no TFRecord file, or damaged at byte {position}", where=str(path), fix=fix)
-            if position + HEADER + length + FOOTER > size:
-                raise InputError("is truncated", where=str(path))
-            content, footer = stream.read(length), stream.read(FOOTER)
-            if masked(content) != struct.unpack("<I", footer)[0]:
-                raise InputError(f"is damaged at byte {position}", where=str(path))
-            yield Record(path, position + HEADER, length)
-            position += HEADER + length + FOOTER
+        names = sorted({*names, *scanned[name].words})
+    for name, found in scanned.items():
+        decoders = decoders or _decoders(spec, options, found.records[0])
+        splits[name] = _split(spec, name, found.records, found.stored(names), decoders)
+    return Source(splits, names)
 
 
 @cache
@@ -129,19 +77,63 @@ def parse_example(content: bytes, where: str) -> Any:
         raise InputError("holds a record that is no tf.train.Example", where=where) from None
 
 
-def _scan(files: list[Path], options: TFRecordOptions, *, with_labels: bool) -> tuple[list[Record], Samples | None]:
-    """Find all records and read their labels."""
-    records, labels = [], []
+def example_of(record: Record) -> Any:
+    """Read and parse a record: a mapping of feature names to features."""
+    return parse_example(record.read(), record.where)
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The records of a split, and their labels: rows of numbers or words; none where they are not needed."""
+
+    records: list[Record]
+    labels: list[list[float] | str]
+
+    @property
+    def words(self) -> set[str]:
+        """The labels that are words."""
+        return {label for label in self.labels if isinstance(label, str)}
+
+    def stored(self, names: list[str]) -> Samples | None:
+        """The labels as numbers: words by their position in `names`.
+
+        Raises:
+            InputError: Some are words and some are not, or of another length.
+        """
+        if not self.labels:
+            return None
+        where = str(self.records[0].file.path)
+        if len({-1 if isinstance(label, str) else len(label) for label in self.labels}) > 1:
+            raise InputError("has labels of another length or kind in some records", where=where)
+        if not isinstance(self.labels[0], str) and names:
+            raise InputError(f"has numbers as labels, another split has words such as {names[0]!r}", where=where)
+        position = {name: at for at, name in enumerate(names)}
+        return np.asarray([position[label] if isinstance(label, str) else label for label in self.labels])
+
+
+def scan(files: list[Path], options: TFRecordOptions, *, with_labels: bool) -> Scanned:
+    """Find all records of files and read their labels."""
+    found = Scanned([], [])
     for path in files:
         for record in records_of(path):
-            records.append(record)
+            found.records.append(record)
             if with_labels:
-                labels.append(_numbers(record.example(), options.y, str(path)))
-    if not with_labels or not labels:
-        return records, None
-    if len({len(label) for label in labels}) > 1:
-        raise InputError(f"feature {options.y!r} has another length in some records", where=str(files[0]))
-    return records, np.asarray(labels)
+                found.labels.append(_label(example_of(record), options.y, record.where))
+    return found
+
+
+def _label(features: Any, name: str, where: str) -> list[float] | str:
+    """A label: its numbers, or the text it is."""
+    values = _feature(features, name, where).bytes_list.value
+    if len(values) != 1:
+        return _numbers(features, name, where)
+    try:
+        text = bytes(values[0]).decode("utf-8").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise InputError(f"feature {name!r} holds neither a number nor a text", where=where)
+    return text
 
 
 @dataclass(frozen=True)
@@ -150,40 +142,46 @@ class Decoder:
 
     Attributes:
         feature: Where they are.
-        image: Colour mode and size, of an encoded image.
-        may_resize: Whether the config names the size that images are brought to.
+        image: How it is decoded, where it is an encoded image.
     """
 
     feature: TFRecordFeature
-    image: Preprocessing | None
-    may_resize: bool
+    image: Decoding | None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of a sample."""
-        return image_shape(self.image) if self.image else tuple(self.feature.shape)
+        return self.image.shape if self.image else tuple(self.feature.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a raw sample."""
         if self.image:
-            return np.dtype(np.uint8)
+            return self.image.dtype
         return np.dtype(self.feature.dtype if self.feature.encoding == "raw" else np.float32)
 
-    def read(self, features: Any, where: str) -> Samples:
-        """The sample in a record's features.
+    def read(self, features: list[Any], places: list[str]) -> Samples:
+        """The samples in the features of some records.
 
         Raises:
             InputError: No such feature, or it holds something else.
         """
         name = self.feature.x
         if self.image:
-            return decode(_bytes(features, name, where), self.image, where, may_resize=self.may_resize)
+            encoded = [_bytes(one, name, where) for one, where in zip(features, places, strict=True)]
+            return decode_all(encoded, self.image, places)
+        return np.stack([self._values(one, where) for one, where in zip(features, places, strict=True)])
+
+    def _values(self, features: Any, where: str) -> Samples:
+        name = self.feature.x
         if self.feature.encoding == "raw":
-            values: Samples = np.frombuffer(_bytes(features, name, where), self.dtype)
+            content = _bytes(features, name, where)
+            if len(content) % self.dtype.itemsize:
+                raise InputError(f"feature {name!r} has {len(content)} bytes, no whole {self.dtype}", where=where)
+            values: Samples = np.frombuffer(content, self.dtype)
         else:
             values = np.asarray(_numbers(features, name, where), self.dtype)
-        if values.size != int(np.prod(self.shape)):
+        if values.size != math.prod(self.shape):
             raise InputError(f"feature {name!r} has {values.size} values, not shape {list(self.shape)}", where=where)
         return values.reshape(self.shape)
 
@@ -195,8 +193,8 @@ def _decoders(spec: DataSpec, options: TFRecordOptions, first: Record) -> dict[s
         own = spec.inputs[name] if name else spec.preprocessing
         image = None
         if feature.encoding == "image":
-            image = settle(_bytes(first.example(), feature.x, str(first.path)), own, str(first.path))
-        found[name] = Decoder(feature, image, bool(own.resize))
+            image = settle(_bytes(example_of(first), feature.x, first.where), own, first.where)
+        found[name] = Decoder(feature, image)
     return found
 
 
@@ -210,15 +208,12 @@ def _split(
         targets = targets_for(spec.task, stored, len(records), where)
     shape, dtype = decoders[""].shape if "" in decoders else (), _dtype(decoders)
 
-    def sample(record: Record) -> dict[str, Samples]:
-        features, place = record.example(), f"{record.path} at byte {record.offset}"
-        return {name: decoder.read(features, place) for name, decoder in decoders.items()}
-
     def read(index: Index) -> Iterator[Samples]:
         rows = rows_per_block(shape, dtype)
         for start in range(0, len(index), rows):
-            samples = [sample(records[row]) for row in index[start : start + rows].tolist()]
-            yield joined({name: np.stack([one[name] for one in samples]) for name in decoders})
+            part = [records[row] for row in index[start : start + rows].tolist()]
+            features, places = [example_of(record) for record in part], [record.where for record in part]
+            yield joined({key: decoder.read(features, places) for key, decoder in decoders.items()})
 
     return SourceSplit(name, where, shape, dtype, targets, read)
 

@@ -14,7 +14,7 @@ from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
 from litemill.models.peek import ModelFacts, peek
 
-COLORS = {1: "grayscale", 3: "rgb"}
+COLORS = {1: "grayscale", 3: "rgb", 4: "rgba"}
 """Colour mode by number of channels."""
 
 
@@ -94,6 +94,9 @@ def fitted(data: DataSpec, model: ModelFacts) -> DataSpec:
         found["resize"] = [height, width]
         if now.resize and now.resize != found["resize"]:
             _refuse(model, "resize", str(now.resize), f"images of {height}×{width}")
+    if channels is not None and channels not in COLORS:
+        what = f"takes {channels} channels; images have {', '.join(map(str, COLORS))}"
+        raise InputError(what, where=str(model.path), fix="Give arrays: data.kind numpy or npz")
     if channels in COLORS:
         found["color"] = COLORS[channels]
         if now.color and now.color != found["color"]:

@@ -9,6 +9,8 @@ from litemill.tasks.task import UNKNOWN, Array
 
 MOST_POSITION_CLASSES = np.iinfo(np.int16).max
 """Classes of pixels and time steps are kept as int16: there are many more of them than samples."""
+MOST_CLASSES = 100_000
+"""Classes of samples: counts and confusions are kept for each, so a label may not say how much memory is taken."""
 
 
 def numbers(stored: Array, where: str) -> Array:
@@ -52,7 +54,11 @@ def class_indices(stored: Array, where: str) -> Array:
     if stored.ndim != 1:
         fix = "Give one class index a sample, or say what they are in data.task: segmentation, sequence or regression"
         raise InputError(f"labels have shape {stored.shape}", where=where, fix=fix)
-    return _whole(stored, where).astype(np.int64)
+    whole = _whole(stored, where)
+    if whole.size and whole.max() >= MOST_CLASSES:
+        fix = "Number the classes from 0 without gaps, or set data.task: regression"
+        raise InputError(f"has label {whole.max()}, {MOST_CLASSES - 1} is the most", where=where, fix=fix)
+    return whole.astype(np.int64)
 
 
 def position_classes(stored: Array, where: str, *, axes: int) -> Array:

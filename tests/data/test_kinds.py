@@ -102,7 +102,7 @@ def test_fashion_mnist_is_read_from_idx_files(tmp_path: Path) -> None:
     [
         ({"kind": "npy", "uri": "x"}, "unknown kind 'npy'; did you mean 'numpy'?"),
         ({"kind": "csv", "uri": "x"}, "data.options of kind csv: label: Field required"),
-        ({"kind": "csv", "uri": "x", "options": {"lable": "y"}}, "label: Field required"),
+        ({"kind": "csv", "uri": "x", "options": {"lable": "y"}}, "unknown option 'lable'; did you mean 'label'?"),
         ({"kind": "npz", "uri": "x", "options": {"a": 1}}, "unknown option 'a'; it takes none"),
         ({"kind": "tfrecord", "uri": "x", "options": {"encoding": "raw"}}, "encoding raw needs the shape of a sample"),
         ({"kind": "numpy"}, "data.kind numpy needs data.uri"),
