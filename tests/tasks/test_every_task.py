@@ -1,0 +1,91 @@
+"""Each task from the data to the verdict: prepared, imported, fine-tuned, converted, judged against the baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litemill.compress import finetune_model
+from litemill.config.run import DataSpec, ModelSpec, RunSpec, Training
+from litemill.config.steps import FinetuneOptions
+from litemill.convert import convert_bundle
+from litemill.data import prepare_data
+from litemill.doctor import diagnose
+from litemill.evaluate import evaluate_bundle
+from litemill.models.store import load_model
+from litemill.stages.import_model import import_model
+from tests.tasks.made_tasks import make
+
+WORTH = {"segmentation": 0.95, "multilabel": 0.95, "sequence": 0.95, "regression": 0.15}
+"""What the model is worth by the task's own metric, or more; of a regression, whose metric is an error, or less."""
+TASKS = [pytest.param(task, marks=[] if task == "segmentation" else pytest.mark.e2e) for task in WORTH]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_from_its_data_to_the_verdict(task: str, tmp_path: Path) -> None:
+    model, arrays = make(task, tmp_path)
+    spec = DataSpec.model_validate({"kind": "npz", "uri": str(arrays), "task": task})
+    data = prepare_data(spec, 0, tmp_path / "data")
+    manifest = import_model(str(model), tmp_path / "data", tmp_path / "model", tmp_path / "baseline")
+    assert manifest.output_is == {"segmentation": "logits", "regression": ""}.get(task, "probabilities")
+
+    training = Training(epochs=1, batch_size=32, learning_rate=1e-3)
+    tuned = finetune_model(tmp_path / "model", tmp_path / "data", FinetuneOptions(), training, tmp_path / "tuned")
+    assert tuned.status == "ok", tuned.reason
+    measured = tuned.steps[-1].measured
+    assert measured.get("val_accuracy", 1.0) > 0.9 and ("val_accuracy" in measured) == (task != "regression")
+
+    convert_bundle(tmp_path / "tuned", {"int8": [{"name": "int8"}]}, tmp_path / "variants", dataset=tmp_path / "data")
+    found = {}
+    for name, reference in (("baseline", None), ("variants", tmp_path / "judged-baseline")):
+        found |= evaluate_bundle(tmp_path / name, tmp_path / "data", tmp_path / f"judged-{name}", reference)
+    baseline, int8 = found["baseline"], found["int8"]
+    assert (int8.status, int8.metric) == ("ok", data.metric), int8.reason
+    assert baseline.value > WORTH[task] if int8.higher_is_better else baseline.value < WORTH[task]
+    assert int8.drop is not None and int8.drop.ci[0] <= int8.drop.value <= int8.drop.ci[1]
+    assert abs(int8.drop.value) < 0.05
+    if task == "regression":
+        assert int8.agreement is None and int8.per_class == []
+    else:
+        assert int8.agreement is not None and int8.agreement > 0.95
+        assert all(value is not None and value > 0.8 for value in int8.per_class)
+    assert keras_says(tmp_path / "model", tmp_path / "data", task) == pytest.approx(baseline.value, abs=0.02)
+
+
+def keras_says(model: Path, dataset: Path, task: str) -> float:
+    """The task's metric of the Keras model, computed in the plainest way."""
+    x, y = (np.load(dataset / "test" / f"{name}.npy") for name in "xy")
+    outputs = load_model(model).predict(x, verbose=0)
+    if task == "regression":
+        return float(np.abs(outputs - y).mean())
+    if task == "segmentation":
+        found = outputs[..., 0] > 0
+        return float(np.mean([(found == c)[y == c].sum() / ((found == c) | (y == c)).sum() for c in (0, 1)]))
+    if task == "sequence":
+        return float(np.mean(outputs.argmax(-1)[y >= 0] == y[y >= 0]))
+    from sklearn.metrics import average_precision_score
+
+    return float(np.mean([average_precision_score(y[:, label], outputs[:, label]) for label in range(y.shape[1])]))
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("task", "change", "finding"),
+    [
+        ("segmentation", {"y": lambda y: y[:, ::2, ::2]}, "outputs of shape [8, 8, 1] for targets of shape [4, 4]"),
+        ("multilabel", {"y": lambda y: np.repeat(y, 2, axis=1)}, "gives outputs of shape [3] for data with 6 labels"),
+        ("segmentation", {}, "no usual preprocessing does better"),
+    ],
+)
+def test_the_doctor_holds_outputs_against_targets(task: str, change: Any, finding: str, tmp_path: Path) -> None:
+    model, arrays = make(task, tmp_path)
+    with np.load(arrays) as stored:
+        changed = {key: change["y"](value) if change and key[0] == "y" else value for key, value in stored.items()}
+    np.savez(arrays, **changed)
+    data = {"kind": "npz", "uri": str(arrays), "task": task}
+    spec = RunSpec(name="r", model=ModelSpec(uri=str(model)), data=data, recipes={"int8": ["int8"]})  # type: ignore[arg-type]
+    levels = [(one.level, one.what) for one in diagnose(spec).findings]
+    assert any(finding in what and (level == "error") == bool(change) for level, what in levels), levels
