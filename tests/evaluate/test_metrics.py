@@ -40,7 +40,7 @@ def value(outputs: Any, x: Any, y: Any, data: DatasetManifest, output_is: Any = 
 def test_every_task_has_a_metric_and_every_metric_a_function_and_a_task() -> None:
     assert all(metric_names(task) for task in TASKS)
     for metric in METRICS.records():
-        assert callable(metric.function()) and metric.what
+        assert callable(metric.function()) and metric.summary
         assert set(metric.tasks) <= set(TASKS)
 
 

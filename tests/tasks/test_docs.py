@@ -15,7 +15,7 @@ def rows() -> list[str]:
         for task in TASKS.values()
     ]
     metrics = [
-        f"| `{metric.name}` | {metric.what} | {'more' if metric.higher_is_better else 'less'} |"
+        f"| `{metric.name}` | {metric.summary} | {'more' if metric.higher_is_better else 'less'} |"
         for metric in METRICS.records()
         if metric.sees == "outcomes"
     ]
