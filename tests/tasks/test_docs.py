@@ -10,10 +10,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "models-and-data.md"
 
 
 def rows() -> list[str]:
-    tasks = [
-        f"| `{task.name}` | {task.labels} | {task.outputs} | {', '.join(f'`{name}`' for name in metric_names(task.name))} |"
-        for task in TASKS.values()
-    ]
+    named = {task: ", ".join(f"`{metric}`" for metric in metric_names(task)) for task in TASKS}
+    tasks = [f"| `{task.name}` | {task.labels} | {task.outputs} | {named[task.name]} |" for task in TASKS.values()]
     metrics = [
         f"| `{metric.name}` | {metric.summary} | {'more' if metric.higher_is_better else 'less'} |"
         for metric in METRICS.records()

@@ -29,7 +29,7 @@ def test_a_task_from_its_data_to_the_verdict(task: str, tmp_path: Path) -> None:
     model, arrays = make(task, tmp_path)
     spec = DataSpec.model_validate({"kind": "npz", "uri": str(arrays), "task": task})
     data = prepare_data(spec, 0, tmp_path / "data")
-    manifest = import_model(str(model), tmp_path / "data", tmp_path / "model", tmp_path / "baseline")
+    manifest = import_model(model, tmp_path / "data", out=tmp_path / "model", baseline=tmp_path / "baseline")
     assert manifest.output_is == {"segmentation": "logits", "regression": ""}.get(task, "probabilities")
 
     training = Training(epochs=1, batch_size=32, learning_rate=1e-3)
