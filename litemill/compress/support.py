@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from litemill.config.steps import QatOptions, Step, named_by
-from litemill.models.peek import LayerFacts
+from litemill.models.facts import LayerFacts
 
 NESTED = frozenset({"Functional", "Sequential", "Model"})
 PREPROCESSING = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})

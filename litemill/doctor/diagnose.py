@@ -16,7 +16,8 @@ from litemill.doctor.layers import examine_layers, examine_preprocessing_layers,
 from litemill.doctor.outputs import examine_outputs
 from litemill.doctor.samples import examine_samples
 from litemill.errors import InputError
-from litemill.models.peek import check_fit, peek
+from litemill.models.fit import check_fit
+from litemill.models.peek import peek
 from litemill.models.source import load_source
 from litemill.stages.prepare import fitted
 

@@ -12,7 +12,7 @@ from litemill.config.targets import kind_of
 from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.models import ModelFacts, check_fit, peek
-from litemill.models.peek import judged_position
+from litemill.models.fit import judged_position
 from litemill.stages.prepare import fitted
 
 

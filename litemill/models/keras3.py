@@ -19,8 +19,13 @@ def keras3() -> Any:
     return importlib.import_module("keras")
 
 
-def load_keras3(path: Path, *, allow_unsafe: bool = False) -> Any:
-    """Load a Keras 3 archive, not compiled.
+def load_keras3(path: Path, *, allow_unsafe: bool = False, where: str = "") -> Any:
+    """Load a Keras 3 `.keras` archive or `.h5` file, not compiled.
+
+    Args:
+        path: The file, with that suffix.
+        allow_unsafe: Run code from the file.
+        where: How to name it in errors.
 
     Raises:
         InputError: Keras cannot load it.
@@ -29,7 +34,7 @@ def load_keras3(path: Path, *, allow_unsafe: bool = False) -> Any:
         return keras3().saving.load_model(str(path), compile=False, safe_mode=not allow_unsafe)
     except Exception as error:
         reason = first_line(error)
-        raise InputError(f"Keras 3 cannot load it: {reason}", where=str(path)) from error
+        raise InputError(f"Keras 3 cannot load it: {reason}", where=where or str(path)) from error
 
 
 def translate(model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +18,21 @@ from litemill.errors import InputError, first_line
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Untranslatable
 from litemill.models.ending import ending_of_graph, ending_of_keras, ending_of_tflite
+from litemill.models.facts import ModelFacts
+from litemill.models.fit import judged_position
 from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
-from litemill.models.peek import ModelFacts, judged_position, peek
+from litemill.models.locate import named_as
+from litemill.models.peek import peek
+from litemill.models.precision import in_float32
 from litemill.models.saved_model import signature_of
 from litemill.models.tflite import outputs_of
 from litemill.tasks import OutputIs
 
 Array = NDArray[np.float32]
 BATCH = 32
+SUFFIX = {"h5": ".h5", "keras2": ".keras", "h5_keras3": ".h5", "keras3": ".keras", "saved_model": ""}
+"""How Keras wants a file to be called: it chooses the loader by the name, and it must be the one that was checked."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +71,24 @@ def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> 
         InputError: See `peek`; or a layer is unknown, the weights don't fit, or no such output.
     """
     facts = peek(path, allow_unsafe=allow_unsafe)
-    if facts.format == "keras3":
+    if facts.is_keras3:
         return _from_keras3(facts, allow_unsafe, output)
     if facts.format == "tflite":
         return _from_tflite(facts)
     if facts.format == "saved_model":
-        return _from_saved_model(facts, output)
-    model = _load_keras2(facts.path, allow_unsafe)
+        return _from_saved_model(facts, allow_unsafe, output)
+    model = _load_keras2(facts, allow_unsafe)
     return _with_keras(facts, model, output)
 
 
-def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
+def _load_keras2(facts: ModelFacts, allow_unsafe: bool) -> Any:
+    """Load a Keras 2 file or SavedModel in safe mode, which Keras itself heeds for `.keras` files only."""
+    scope = importlib.import_module(f"{tf_keras().__name__}.src.saving.serialization_lib").SafeModeScope
+    path = facts.path
     try:
-        model = tf_keras().models.load_model(str(path), compile=False, safe_mode=not allow_unsafe)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+        with scope(not allow_unsafe), named_as(path, SUFFIX[facts.format]) as named_path:
+            model = tf_keras().models.load_model(str(named_path), compile=False)
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError, RuntimeError) as error:
         raise InputError(f"Keras cannot load it: {first_line(error)}", where=str(path)) from error
     if not model.built or not getattr(model, "inputs", None):
         fix = "Call the model on a sample before saving it, or build it with the functional API"
@@ -87,6 +98,7 @@ def _load_keras2(path: Path, allow_unsafe: bool) -> Any:
 
 def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ...] = ()) -> LoadedModel:
     judged = judged_position(output_names(model), output, facts.path)
+    model, notes = _in_float32(facts, model, notes)
 
     def export(folder: Path) -> None:
         model.export(str(folder))
@@ -96,20 +108,28 @@ def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ..
     return LoadedModel(facts, model, predict, export, notes + flattened, judged, ending)
 
 
+def _in_float32(facts: ModelFacts, model: Any, notes: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    """The model with float32 layers, where some compute in less."""
+    if not facts.mixed:
+        return model, notes
+    return in_float32(model), (*notes, f"its layers compute in float32 instead of {facts.mixed}")
+
+
 def _flat(model: Any) -> tuple[Any, tuple[str, ...]]:
     flat, taken_apart = flatten(model)
     return flat, (f"nested models were taken apart into their layers: {', '.join(taken_apart)}",) if taken_apart else ()
 
 
 def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:
-    source = load_keras3(facts.path, allow_unsafe=allow_unsafe)
+    with named_as(facts.path, SUFFIX[facts.format]) as path:
+        source = load_keras3(path, allow_unsafe=allow_unsafe, where=str(facts.path))
     model: Any | None = None
-    notes: tuple[str, ...] = ("translated from Keras 3 layer by layer",)
+    source, notes = _in_float32(facts, source, ("translated from Keras 3 layer by layer",))
     try:
         model, flattened = _flat(translate(source))
         notes += flattened
     except Untranslatable as error:
-        notes = (str(error),)
+        notes = (str(error), *notes[1:])
 
     def export(folder: Path) -> None:
         source.export(str(folder), format="tf_saved_model", verbose=False)
@@ -127,18 +147,18 @@ def _from_tflite(facts: ModelFacts) -> LoadedModel:
     return LoadedModel(facts, None, predict, export, (facts.only_graph,), output_is=ending)
 
 
-def _from_saved_model(facts: ModelFacts, output: str) -> LoadedModel:
+def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:
     """A SavedModel: the Keras model in it if it can be rebuilt from its configuration, else its signature."""
     reason = facts.only_graph
     if not reason:
         try:
-            model = tf_keras().models.load_model(str(facts.path), compile=False)
+            model = _load_keras2(facts, allow_unsafe)
             tf_keras().models.model_from_json(model.to_json())
             return _with_keras(facts, model, output)
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError) as error:
+        except (InputError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError) as error:
             reason = f"its Keras model cannot be rebuilt: {first_line(error)}"
     tf = tensorflow()
-    name, _ = signature_of(facts.path)
+    name = signature_of(facts.path)
     try:
         loaded = tf.saved_model.load(str(facts.path))
         serve = loaded.signatures[name]

@@ -23,7 +23,7 @@ from litemill.data import Splits
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.models.ending import settled
-from litemill.models.peek import check_fit
+from litemill.models.fit import check_fit
 from litemill.models.source import LoadedModel, load_source, outputs_of_keras
 from litemill.models.store import save_graph, save_model, save_tflite
 from litemill.runtime import Runner

@@ -12,7 +12,8 @@ from litemill.config.written import model_of, section_of
 from litemill.data import prepare_data as write_splits
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
-from litemill.models.peek import ModelFacts, peek
+from litemill.models.facts import ModelFacts
+from litemill.models.peek import peek
 
 COLORS = {1: "grayscale", 3: "rgb", 4: "rgba"}
 """Colour mode by number of channels."""

@@ -9,7 +9,7 @@ import pytest
 from litemill.compress.support import QAT_LAYERS, qat_obstacles
 from litemill.config.steps import parse_step
 from litemill.models.backend import tensorflow
-from litemill.models.peek import LayerFacts
+from litemill.models.facts import LayerFacts
 
 LAYERS = [
     LayerFacts("image", "InputLayer"),
