@@ -149,7 +149,9 @@ def test_an_unknown_layer_is_named(tmp_path: Path) -> None:
 
     model = keras.Sequential([keras.layers.Input((4,)), Mystery()])
     model.save(tmp_path / "m.h5")
-    with pytest.raises(InputError, match=r"m\.h5: layer 'mystery': the class 'Mystery' is not one of Keras 2\. Give a SavedModel"):
+    with pytest.raises(
+        InputError, match=r"m\.h5: layer 'mystery': the class 'Mystery' is not one of Keras 2\. Give a SavedModel"
+    ):
         load_source(tmp_path / "m.h5")
 
 
