@@ -176,7 +176,7 @@ def _features(header: list[str], options: CsvOptions, uri: str) -> list[str]:
     for name in named:
         if name not in header:
             raise InputError(f"has no column {shown(name)}; {nearest(name, header)}", where=uri)
-    others = {options.label, options.recording, options.split}
+    others = set(filter(None, (options.label, options.recording, options.split)))
     features = options.features or [name for name in header if name not in others]
     if not features:
         raise InputError(f"has no column of values beside {shown(options.label)}", where=uri)

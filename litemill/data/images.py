@@ -206,14 +206,14 @@ def upright(encoded: Encoded | str, where: str) -> Image.Image:
     Raises:
         InputError: It is not an image, a damaged one, or one of too many pixels.
     """
+    Image.MAX_IMAGE_PIXELS = None  # the limit is below, with a number in its message
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
         if image.width * image.height > LARGEST:
             what = f"has {image.width:,} × {image.height:,} pixels, {LARGEST:,} are the most"
             raise InputError(what, where=where)
         return ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        known = isinstance(error, Image.DecompressionBombError)
-        raise InputError(f"is no readable image ({error if known else 'no image format known'})", where=where) from None
+    except UnidentifiedImageError:
+        raise InputError("is no readable image (no image format known)", where=where) from None
     except BROKEN as error:
         raise InputError(f"is no readable image ({error})", where=where) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +18,16 @@ from litemill.errors import InputError
 
 BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, LookupError)
 """What reading raises: damaged archives, those with a password and those of an unknown compression among them."""
-HEADER = (ValueError, TypeError, SyntaxError, AttributeError, MemoryError, OverflowError, RecursionError)
+HEADER = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    tokenize.TokenError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+)
 """What NumPy raises on headers that are not one."""
 
 
@@ -97,6 +107,8 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = npy.read_magic(stream)
     if version == (1, 0):
         return npy.read_array_header_1_0(stream)
+    if version not in ((2, 0), (3, 0)):
+        raise ValueError(f"its format has the version {version[0]}.{version[1]}")
     return npy.read_array_header_2_0(stream)
 
 
