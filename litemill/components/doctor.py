@@ -21,11 +21,11 @@ def doctor(
     """Examine the data, the preprocessing, the model's layers and the recipes. What is found never fails the task.
 
     Args:
-        model_uri: Path or gs:// address of the trained model.
+        model_uri: Path, gs:// or s3:// address of the trained model.
         model_sha256: Its digest, so that a changed model is never served from the cache.
         allow_unsafe: Load Lambda layers, which are Python code in the file.
         data: The config's `data` section.
-        data_uri: Path or gs:// address of the data, in place of the section's own.
+        data_uri: Path, gs:// or s3:// address of the data, in place of the section's own.
         data_sha256: Its digest.
         recipes: Recipe name to its list of steps.
         seed: Seed of every draw.

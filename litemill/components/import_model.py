@@ -18,7 +18,7 @@ def import_model(
     """Load and check the source model; convert its float32 baseline and verify it on real samples.
 
     Args:
-        uri: Path or gs:// address of the trained model.
+        uri: Path, gs:// or s3:// address of the trained model.
         sha256: Digest of the source, so that a changed model is never served from the cache.
         allow_unsafe: Load Lambda layers, which are Python code in the file.
         dataset: The prepared splits.

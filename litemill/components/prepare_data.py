@@ -21,7 +21,7 @@ def prepare_data(
 
     Args:
         data: The config's `data` section.
-        uri: Path or gs:// address of the data, in place of the section's own.
+        uri: Path, gs:// or s3:// address of the data, in place of the section's own.
         sha256: Digest of the source, so that changed data is never served from the cache.
         seed: Seed of every draw.
         dataset: The splits, with `dataset.json`.

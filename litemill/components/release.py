@@ -12,7 +12,7 @@ def release(results: Input[Artifact], uri: str, run_id: str) -> str:
 
     Args:
         results: What `compare` found.
-        uri: Folder or gs:// prefix; nothing in it is ever overwritten.
+        uri: Folder, gs:// or s3:// prefix; nothing in it is ever overwritten.
         run_id: The parent run, which gets the address as a tag.
     """
     import litemill as lm

@@ -15,8 +15,8 @@ def start_run(name: str, model_uri: str, data_uri: str, settings: dict, pipeline
 
     Args:
         name: Name of the run's MLflow experiment.
-        model_uri: Path or gs:// address of the source model.
-        data_uri: Path or gs:// address of the data; empty for a built-in set.
+        model_uri: Path, gs:// or s3:// address of the source model.
+        data_uri: Path, gs:// or s3:// address of the data; empty for a built-in set.
         settings: Recipes, targets, training and budget, recorded as parameters of the run.
         pipeline_run_id: Kubeflow's id of this pipeline run.
     """

@@ -37,7 +37,8 @@ class ModelSpec(Section):
     """The trained float model to start from."""
 
     uri: Address = Field(
-        min_length=1, description="path, gs://, models:/ or runs:/ address of a .keras, .h5, .tflite file or SavedModel"
+        min_length=1,
+        description="path, gs://, s3://, models:/ or runs:/ address of a .keras, .h5, .tflite, SavedModel",
     )
     allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
 
@@ -146,7 +147,7 @@ class Release(Section):
 
     uri: Address = Field(
         min_length=1,
-        description="folder or gs:// prefix; each release gets its own sub-folder and is never overwritten",
+        description="folder, gs:// or s3:// prefix; each release gets its own sub-folder and is never overwritten",
     )
 
 

@@ -60,7 +60,7 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
         """Compress, convert, evaluate and benchmark one trained model, and release the variant worth shipping.
 
         Args:
-            model_uri: Address of the trained model: gs://…, or a path that the tasks can read.
+            model_uri: Address of the trained model: gs://…, s3://…, or a path that the tasks can read.
             data_uri: Address of the data; empty for a built-in set.
             experiment: Name of the MLflow experiment.
             epochs: Passes over the train split in each train-aware step.

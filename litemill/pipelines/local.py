@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from kfp import dsl, local
 
+from litemill.artifacts.storage import store_of
 from litemill.components.images import EDGE, TRAIN
 from litemill.config.run import RunSpec
 from litemill.config.written import spec_of
@@ -141,7 +142,7 @@ def run_locally(
     with ExitStack() as stack:
         runner, setup = local.SubprocessRunner(use_venv=False), with_code(spec)
         if containers:
-            inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and "://" not in uri]
+            inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and store_of(uri) is None]
             used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
             runner, setup = used.runner, with_code(spec, used.versions)
         return _run(spec, out, work, runner, setup, cache, tell)
