@@ -66,9 +66,7 @@ class DataSpec(Section):
     """Where samples come from and how they become model inputs."""
 
     kind: str = Field(description=f"the kind of source: {', '.join(DATA_KINDS.ours())}")
-    uri: Address = Field(
-        "", description="path, gs:// or s3:// address; not for built-in sets such as digits"
-    )
+    uri: Address = Field("", description="path, gs:// or s3:// address; not for built-in sets such as digits")
     options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.data_kinds")
     task: str = Field("classification", description=f"what the model does with a sample: {', '.join(TASKS)}")
     metric: str = Field("", description="by default the task's own; or package.module:function")
