@@ -15,7 +15,7 @@ from litemill.config.load import load_config
 from litemill.config.run import RunSpec
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import VariantManifest
-from litemill.pipelines.local import RunLog
+from litemill.pipelines.logs import RedactedLines
 from litemill.redact import HIDDEN, RedactingFormatter, names_secret, redact, redact_value, redacted
 
 SECRETS = {
@@ -64,7 +64,7 @@ def test_secrets_are_cut_out_wherever_a_text_goes_and_the_rest_stays(name: str, 
     handler = logging.StreamHandler(log)
     handler.setFormatter(RedactingFormatter())
     handler.handle(logging.LogRecord("x", logging.ERROR, "", 0, "%s", (text,), None))
-    run_log = RunLog(tasks)  # type: ignore[arg-type]
+    run_log = RedactedLines(tasks)
     run_log.write(text.replace("\n", " "))
     run_log.write("\n")
     manifest = VariantManifest(recipe="r", steps=["int8"], scheme="int8", status="failed", reason=f"failed: {text}")

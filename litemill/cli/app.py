@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from litemill import __version__
-from litemill.cli import benchmark, calibrate, check, console, doctor, extensions, inspect, kubeflow, run, slim, steps
+from litemill.cli import (
+    benchmark,
+    calibrate,
+    check,
+    clean,
+    console,
+    doctor,
+    extensions,
+    inspect,
+    kubeflow,
+    run,
+    slim,
+    steps,
+)
 
 app = typer.Typer(
     name="litemill",
@@ -30,7 +43,7 @@ def _root(
     pass
 
 
-for command in (run, check, doctor, kubeflow, calibrate, steps, benchmark, inspect, slim, extensions):
+for command in (run, check, doctor, kubeflow, calibrate, steps, benchmark, inspect, slim, extensions, clean):
     command.register(app)
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from litemill.errors import LitemillError
+from litemill.pipelines.interrupt import Interrupted, interruptible
 from litemill.redact import RedactingFormatter, redact
 
 WIDE = 140
@@ -58,7 +59,8 @@ def warn(text: object) -> None:
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line; the exit code is 0, the error's own (2 for wrong usage, config or input), or 1.
+    """Run a command line; the exit code is 0, the error's own (2 for wrong usage, config or input), or 1;
+    128 and the signal's number where one ended it.
 
     `LITEMILL_DEBUG=1` shows the traceback of any error.
     """
@@ -66,7 +68,11 @@ def run(app: typer.Typer) -> None:
     handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=os.environ.get("LITEMILL_LOG", "WARNING").upper(), handlers=[handler])
     try:
-        app()
+        with interruptible():
+            app()
+    except Interrupted as signal:
+        err.print(styled(("interrupted", "bold red"), f" by {signal}"), highlight=False)
+        sys.exit(signal.exit_code)
     except LitemillError as error:
         if os.environ.get("LITEMILL_DEBUG"):
             raise

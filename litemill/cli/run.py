@@ -6,7 +6,7 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from litemill.config.load import load_config
 from litemill.config.run import RunSpec
 from litemill.doctor.preflight import preflight
 from litemill.errors import ConfigError
+
+if TYPE_CHECKING:
+    from litemill.select.results import Results
 
 NO_ADMISSIBLE_VARIANT = 3
 
@@ -58,22 +61,38 @@ def run_command(
     began = time.monotonic()
     spec = _checked(config)
     out = out or Path("out") / spec.name
-    from litemill.cli.show import Progress, results_tables
-    from litemill.pipelines.local import run_locally
+    from litemill.cli.show import Progress
+    from litemill.pipelines.local import RunFailed, run_locally
 
-    # A console of its own: the run redirects what tasks print.
     progress = Progress(console.PlainConsole(sys.stdout, width=console.out.width))
-    results = run_locally(spec, out, work, cache=cache, containers=runner == Runner.CONTAINER, tell=progress)
+    failed: RunFailed | None = None
+    results: Results | None
+    try:
+        results = run_locally(spec, out, work, cache=cache, containers=runner == Runner.CONTAINER, tell=progress)
+    except RunFailed as error:
+        failed, results = error, error.results
+    finally:
+        progress.close()
+    if results:
+        _show(results, out)
+    took = time.monotonic() - began
+    console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
+    if failed:
+        raise failed
+    if results and not results.winner:
+        raise typer.Exit(NO_ADMISSIBLE_VARIANT)
+
+
+def _show(results: Results, out: Path) -> None:
+    """The ranked tables, and what to ship."""
+    from litemill.cli.show import results_tables
+
     console.out.print()
     for table in results_tables(results):
         console.out.print(table)
     message = ("ship ", (results.winner, "bold")) if results.winner else (("no variant meets the budget", "bold"),)
     where = f"   report: {out / 'report.html'}   MLflow run: {results.mlflow_run_id}"
     console.out.print(console.styled(*message, where), soft_wrap=True)
-    took = time.monotonic() - began
-    console.out.print(f"{progress.ran} tasks run, {progress.cached} from cache, {took:.0f} s", highlight=False)
-    if not results.winner:
-        raise typer.Exit(NO_ADMISSIBLE_VARIANT)
 
 
 def compile_command(
@@ -85,8 +104,8 @@ def compile_command(
         raise ConfigError("a compiled pipeline is a .yaml file", where=str(out))
     from litemill.pipelines.submit import compile_for_cluster
 
-    compile_for_cluster(spec, out)
-    console.out.print(f"compiled {config} to {out}", highlight=False)
+    size = compile_for_cluster(spec, out)
+    console.out.print(f"compiled {config} to {out}: {size:,} bytes", highlight=False, soft_wrap=True)
 
 
 def components_command(

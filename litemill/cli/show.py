@@ -49,26 +49,44 @@ def _add_model(tree: Tree, spec: RunSpec, model: PlannedModel, task: str) -> Non
 
 
 class Progress:
-    """Live progress: a line for each task that ended, a spinner for the one that runs."""
+    """Live progress: a line for each task that ended, a spinner that names those that run."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.spinner: Status | None = None
+        self.running: list[str] = []
         self.ran = self.cached = 0
 
     def __call__(self, event: TaskEvent) -> None:
         """Show an event."""
+        if event.state == "started":
+            self.running.append(event.name)
+        elif event.name in self.running:
+            self.running.remove(event.name)
+        if event.state == "note":
+            self.console.print(styled(("note:", "yellow"), " ", event.text), highlight=False, soft_wrap=True)
+        elif event.state != "started":
+            self.cached += event.state == "cached"
+            self.ran += event.state == "done"
+            took = "from cache" if event.state == "cached" else f"{event.seconds:.1f} s"
+            self.console.print(styled(MARKS[event.state], f" {event.name:<34} {took:>10}"), highlight=False)
+        self._spin()
+
+    def _spin(self) -> None:
+        """Show what runs now, and nothing where nothing does."""
+        if not self.running:
+            self.close()
+        elif self.spinner:
+            self.spinner.update(styled(", ".join(self.running)))
+        else:
+            self.spinner = self.console.status(styled(", ".join(self.running)), refresh_per_second=4)
+            self.spinner.start()
+
+    def close(self) -> None:
+        """Show nothing any more."""
         if self.spinner:
             self.spinner.stop()
             self.spinner = None
-        if event.state == "started":
-            self.spinner = self.console.status(styled(event.name), refresh_per_second=4)
-            self.spinner.start()
-            return
-        self.cached += event.state == "cached"
-        self.ran += event.state == "done"
-        took = "from cache" if event.state == "cached" else f"{event.seconds:.1f} s"
-        self.console.print(styled(MARKS[event.state], f" {event.name:<34} {took:>10}"), highlight=False)
 
 
 def results_tables(results: Results) -> list[Table]:

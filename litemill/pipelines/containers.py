@@ -1,29 +1,31 @@
-"""Run the tasks of `kfp.local` in the project's images, on docker or podman.
+"""Run tasks in the project's images, on docker or podman.
 
 `kfp.local`'s own way to start a container reads the exit code of one that removes itself, and so takes failures for
-successes; it also inherits no environment and sees nothing but the pipeline root. `container_runner` replaces it.
+successes; it also inherits no environment and sees nothing but the pipeline root.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
 import os
+import secrets
 import shutil
-import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from unittest.mock import patch
 
-from kfp import local
-from kfp.local import docker_task_handler
-
 from litemill.errors import LitemillError
+from litemill.pipelines.container_watch import LABEL
+from litemill.pipelines.execute import Order
+from litemill.pipelines.logs import RedactedLines, error_in, last_lines
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -41,12 +43,11 @@ FILES = (
     *("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE"),
 )
 """Variables that name a file: passed on, and the file mounted."""
-LABEL = "litemill.run"
 
 
 @contextmanager
 def container_runner(images: Iterable[str], writable: Path, inputs: Iterable[Path] = ()) -> Iterator[Containers]:
-    """Have `kfp.local` run tasks in containers inside the block; whatever still runs at its end is removed.
+    """Run tasks in containers inside the block; whatever still runs at its end, or when the run is killed, is removed.
 
     Tasks run as the calling user on a read-only root with a temporary `/tmp`, without capabilities, on the host's
     network (a tracking server on localhost is reached), in the current folder.
@@ -60,49 +61,61 @@ def container_runner(images: Iterable[str], writable: Path, inputs: Iterable[Pat
         LitemillError: No docker or podman answers, or an image is missing.
     """
     with ExitStack() as stack:
-        stack.enter_context(_reachable())
-        containers = Containers(images, _volumes(writable, inputs))
+        service = stack.enter_context(_reachable())
+        label = f"{os.getpid()}-{secrets.token_hex(4)}"
+        stack.enter_context(_removed_when_killed(label, service))
+        containers = Containers(images, _volumes(writable, inputs), label)
         stack.callback(containers.close)
-        stack.enter_context(patch.object(docker_task_handler, "run_docker_container", containers.run))
-        stack.enter_context(_terminable())
         yield containers
+
+
+@contextmanager
+def _removed_when_killed(label: str, service: int) -> Iterator[None]:
+    """A process beside the run that removes its containers where the run cannot, because it was killed."""
+    watched, life = os.pipe()
+    watcher = subprocess.Popen(
+        [sys.executable, "-P", "-m", "litemill.pipelines.container_watch", str(watched), label, str(service)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(watched,),
+        start_new_session=True,
+    )
+    os.close(watched)
+    try:
+        yield
+        os.write(life, b"done")
+    finally:
+        os.close(life)
+        watcher.wait()
 
 
 class Containers:
     """The containers of a run.
 
     Attributes:
-        runner: For `kfp.local.init`.
         versions: The id of each image: what a cache key needs beside the name.
     """
 
-    def __init__(self, images: Iterable[str], volumes: dict[str, dict[str, str]]) -> None:
+    def __init__(self, images: Iterable[str], volumes: dict[str, dict[str, str]], label: str) -> None:
         import docker
 
-        self.runner = local.DockerRunner()
         self.client: DockerClient = docker.from_env(timeout=600)
         self.versions = {image: _image_id(self.client, image) for image in images}
         self.environment = _environment()
         self.volumes = volumes
+        self.label = label
         self.user = _user(self.client)
         self.running: list[Container] = []
 
-    def run(
-        self,
-        client: DockerClient,
-        image: str,
-        command: list[str],
-        volumes: Mapping[str, Any],
-        environment: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> int:
-        """Run one task to its end, print what it says, and return its exit code. Stands in for kfp's function."""
+    def launch(self, order: Order, output: IO[bytes]) -> ContainerTask:
+        """Start a task; what it prints goes to the file."""
         container = self.client.containers.create(
-            image,
-            entrypoint=command[:1],
-            command=command[1:],
-            environment=self.environment | dict(environment or {}),
-            volumes=self.volumes | dict(volumes),
+            order.image,
+            entrypoint=order.command[:1],
+            command=order.command[1:],
+            environment=self.environment | order.variables,
+            volumes=self.volumes,
             working_dir=str(Path.cwd()),
             user=self.user,
             network_mode="host",
@@ -110,31 +123,55 @@ class Containers:
             tmpfs={"/tmp": "rw,exec,mode=1777"},  # noqa: S108  (the task's own)
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
-            labels={LABEL: str(os.getpid())},
-            **options,
+            labels={LABEL: self.label},
         )
         self.running.append(container)
-        try:
-            container.start()
-            pieces = (bytes(piece) for piece in container.logs(stream=True, follow=True))
-            for text in codecs.iterdecode(pieces, "utf-8", errors="replace"):
-                print(text, end="")  # noqa: T201  (kfp's way: the run redirects it to its log)
-            return int(container.wait()["StatusCode"])
-        finally:
-            self._remove(container)
+        container.start()
+        return ContainerTask(self, container, output)
 
-    def _remove(self, container: Container) -> None:
+    def remove(self, container: Container) -> None:
+        """Stop and remove a container; one that is gone already is no error."""
         from docker.errors import NotFound
 
         with suppress(NotFound):
             container.remove(force=True)
-        self.running.remove(container)
+        with suppress(ValueError):
+            self.running.remove(container)
 
     def close(self) -> None:
         """Stop and remove what still runs."""
         for container in list(self.running):
-            self._remove(container)
+            self.remove(container)
         self.client.close()
+
+
+@dataclass
+class ContainerTask:
+    """A task's container; see `litemill.pipelines.execute.Job`."""
+
+    all: Containers
+    container: Container
+    output: IO[bytes]
+
+    def wait(self) -> str | tuple[str, int]:
+        """Wait for its end: nothing where it went well, else the true error and the exit code it asks for."""
+        try:
+            printed = RedactedLines(io.TextIOWrapper(self.output, encoding="utf-8", write_through=True))
+            pieces = (bytes(piece) for piece in self.container.logs(stream=True, follow=True))
+            for text in codecs.iterdecode(pieces, "utf-8", errors="replace"):
+                printed.write(text)
+            printed.close()
+            code = int(self.container.wait()["StatusCode"])
+        finally:
+            self.all.remove(self.container)
+        return "" if code == 0 else error_in(last_lines(Path(self.output.name)))
+
+    def kill(self) -> None:
+        """End it at once."""
+        from docker.errors import APIError
+
+        with suppress(APIError):
+            self.container.kill()
 
 
 def _image_id(client: DockerClient, image: str) -> str:
@@ -179,25 +216,28 @@ def _local_store() -> list[Path]:
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def _reachable() -> Iterator[int]:
     """See to it that DOCKER_HOST, or its default, is a docker or podman service; one of podman is started at need.
+
+    Yields:
+        Id of podman's process where it was started, else 0.
 
     Raises:
         LitemillError: There is neither.
     """
     if os.environ.get(DOCKER_HOST) or Path("/var/run/docker.sock").exists():
         _answers()
-        yield
+        yield 0
         return
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
     for socket in (runtime / "podman/podman.sock", Path("/run/podman/podman.sock")):
         if socket.exists():
             with patch.dict(os.environ, {DOCKER_HOST: f"unix://{socket}"}):
                 _answers()
-                yield
+                yield 0
             return
-    with _podman_service() as address, patch.dict(os.environ, {DOCKER_HOST: address}):
-        yield
+    with _podman_service() as (address, service), patch.dict(os.environ, {DOCKER_HOST: address}):
+        yield service
 
 
 def _answers() -> None:
@@ -217,8 +257,8 @@ def _answers() -> None:
 
 
 @contextmanager
-def _podman_service() -> Iterator[str]:
-    """Podman's API for the time of a run; yields its address."""
+def _podman_service() -> Iterator[tuple[str, int]]:
+    """Podman's API for the time of a run; yields its address and the id of its process."""
     podman = shutil.which("podman")
     if podman is None:
         raise LitemillError(
@@ -240,21 +280,7 @@ def _podman_service() -> Iterator[str]:
                 time.sleep(0.1)
             if not socket.exists():
                 raise LitemillError(f"podman's service did not start: {log.read_text().strip()[-300:]}", where=podman)
-            yield f"unix://{socket}"
+            yield f"unix://{socket}", service.pid
         finally:
             service.terminate()
             service.wait(timeout=30)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Make SIGTERM an exit that removes the containers, as Ctrl-C is."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -21,6 +21,7 @@ from litemill.components.start_run import start_run
 from litemill.config.run import NO_LIMIT, RunSpec
 from litemill.pipelines.deliver import build_delivery, plain_recipes
 from litemill.pipelines.plan import PlannedModel, plan, written
+from litemill.pipelines.size import shrink
 from litemill.pipelines.tasks import TaskSetup, add_task, no_setup, slug
 from litemill.stages.prepare import open_questions
 
@@ -162,7 +163,7 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
                     found = compared.outputs["results"]
                     add(release, "release", results=found, uri=spec.release.uri, run_id=run_id)
 
-    return pipeline
+    return shrink(pipeline)
 
 
 def describe(spec: RunSpec) -> str:

@@ -1,33 +1,38 @@
-"""Run a pipeline on this machine under `kfp.local`, and leave its results in a folder."""
+"""Run a pipeline on this machine, and leave its results in a folder."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import tempfile
-import warnings
-from collections import deque
-from collections.abc import Callable, Mapping
+import os
+import secrets
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from kfp import dsl, local
+from kfp import dsl
 
 from litemill.artifacts.storage import store_of
 from litemill.components.images import EDGE, TRAIN
 from litemill.config.run import RunSpec
+from litemill.config.targets import parse_target
 from litemill.config.written import spec_of
 from litemill.doctor.preflight import preflight
 from litemill.errors import LitemillError
+from litemill.pipelines.cache import TaskCache
 from litemill.pipelines.containers import container_runner
+from litemill.pipelines.dag import Dag, TaskFailed
+from litemill.pipelines.execute import Executor, Launch
 from litemill.pipelines.extensions import extensions
 from litemill.pipelines.fingerprint import fingerprint, own_code
+from litemill.pipelines.interrupt import interruptible
 from litemill.pipelines.kubeflow import build_pipeline
-from litemill.pipelines.observe import TaskEvent, observed
+from litemill.pipelines.leftovers import forget, of_killed_runs, recorded
+from litemill.pipelines.observe import TaskEvent, Tell, tell_nobody
 from litemill.pipelines.places import check_places, deliver
+from litemill.pipelines.subprocesses import forks
 from litemill.pipelines.tasks import TaskSetup
-from litemill.redact import redact
 from litemill.select.results import Results
 
 log = logging.getLogger(__name__)
@@ -35,43 +40,27 @@ log = logging.getLogger(__name__)
 WORK = Path(".litemill")
 """Where a run keeps what it does not deliver: below the current folder, as tools of a project do."""
 CODE = "LITEMILL_CODE"
-"""Task variable that carries the library's digest into Kubeflow's cache key."""
+"""Task variable that carries the library's digest into the cache's key."""
+TASK_BYTES = 2 << 30
+"""Memory that must be there for each task that runs beside another."""
+MOST_TASKS = 4
 
 
-class RunLog:
-    """Everything the tasks print, in a file, line by line and without secrets.
+class RunFailed(LitemillError):
+    """Tasks failed: names each with its true error.
 
-    The last lines of the current task are kept to explain a failure.
+    Attributes:
+        results: What there is nevertheless; None where nothing could be compared.
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-        self.tail: deque[str] = deque(maxlen=200)
-        self._line = ""
+    def __init__(self, failures: Mapping[str, TaskFailed], logs: Path, results: Results | None) -> None:
+        lines = [f"task {name} failed: {failure.reason}" for name, failure in failures.items()]
+        super().__init__("\n".join(lines), fix=f"Their logs: {logs}")
+        self.results = results
+        self.exit_code = 2 if all(failure.exit_code == 2 for failure in failures.values()) else 1
 
-    def write(self, text: str) -> int:
-        """Write to the file and remember the lines; a container's output comes in pieces that end anywhere."""
-        *lines, self._line = (self._line + text).split("\n")
-        self.tail.extend(line for line in lines if line.strip())
-        self.file.writelines(redact(line) + "\n" for line in lines)
-        return len(text)
-
-    def begin(self) -> None:
-        """Forget what was printed until now: another task speaks."""
-        self.file.write(redact(self._line))
-        self.tail.clear()
-        self._line = ""
-
-    def flush(self) -> None:
-        """Flush the file."""
-        self.file.flush()
-
-    def last_line(self) -> str:
-        """The library's own error among the task's last lines, else the last line that names an error."""
-        lines = [line.strip() for line in (*self.tail, self._line) if line.strip()]
-        message = [line for line in lines if line.startswith("litemill.errors.")]
-        errors = message or [line for line in lines if "Error" in line.split(":")[0]] or lines
-        return errors[-1].partition(": ")[2] or errors[-1] if errors else "it printed nothing"
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.fix}"
 
 
 def run(
@@ -81,7 +70,7 @@ def run(
     work: str | Path = WORK,
     cache: bool = True,
     containers: bool = False,
-    on_task: Callable[[TaskEvent], None] = lambda event: None,
+    on_task: Tell = tell_nobody,
 ) -> Results:
     """Run the whole pipeline on this machine: the same tasks as on Kubeflow, each in a process of its own.
 
@@ -100,7 +89,8 @@ def run(
     Raises:
         ConfigError: Something in the config is wrong, or `out` holds something else than results.
         InputError: A source is missing or broken, or the model's input differs from the data's.
-        LitemillError: A task failed; names it, its error and the log.
+        RunFailed: Tasks failed: names each with its true error; what could be compared is in `out`.
+        LitemillError: The run cannot go on.
 
     Example:
         >>> import litemill as lm
@@ -122,7 +112,7 @@ def run_locally(
     *,
     cache: bool = True,
     containers: bool = False,
-    tell: Callable[[TaskEvent], None] = lambda event: None,
+    tell: Tell = tell_nobody,
 ) -> Results:
     """Run the pipeline of a config in subprocesses or in containers.
 
@@ -135,64 +125,85 @@ def run_locally(
         tell: Called when a task begins and ends.
 
     Raises:
-        ConfigError: `out` holds something else than results.
-        LitemillError: A task failed; names it, its error and the log. Or containers cannot be run here.
+        ConfigError: A folder cannot be used, or `out` holds something else than results.
+        RunFailed: Tasks failed. What could be compared without them is in `out`, and in the error.
+        LitemillError: Containers cannot be run here, or a file cannot be written.
+        Interrupted: By a signal; the run is closed as killed.
     """
     check_places(out, work)
-    with ExitStack() as stack:
-        runner, setup = local.SubprocessRunner(use_venv=False), with_code(spec)
-        if containers:
-            inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and store_of(uri) is None]
-            used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
-            runner, setup = used.runner, with_code(spec, used.versions)
-        return _run(spec, out, work, runner, setup, cache, tell)
-
-
-def _run(
-    spec: RunSpec,
-    out: Path,
-    work: Path,
-    runner: local.SubprocessRunner | local.DockerRunner,
-    setup: TaskSetup,
-    cache: bool,
-    tell: Callable[[TaskEvent], None],
-) -> Results:
-    logs = work / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Path] = {}
-    failed: list[tuple[str, str]] = []
-
-    def watch(event: TaskEvent) -> None:
-        if event.state == "started":
-            printed.begin()
-        elif event.state == "failed":
-            failed.append((event.name, printed.last_line()))
-        elif event.name == "compare":
-            found["results"] = Path(event.outputs["results"].path)
-        tell(event)
-
-    with tempfile.NamedTemporaryFile("w", dir=logs, prefix=f"{spec.name}-", suffix=".log", delete=False) as file:
-        printed = RunLog(file)  # type: ignore[arg-type]
-        # A stream of its own keeps what tasks print out of the progress display.
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            local.init(
-                runner,
-                pipeline_root=str((work / "pipeline").absolute()),
-                enable_caching=cache,
-                cache_root=str(work / "cache"),
+    work = work.absolute()
+    job = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    try:
+        with interruptible(), ExitStack() as stack:
+            temporary = stack.enter_context(recorded(work, job, spec.name))
+            logs = work / "logs" / f"{spec.name}-{job}"
+            logs.mkdir(parents=True)
+            launch: Launch
+            if containers:
+                inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and store_of(uri) is None]
+                used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
+                launch, setup = used.launch, with_code(spec, used.versions)
+            else:
+                processes = stack.enter_context(forks(temporary, logs))
+                processes.server("light")
+                if not cache or not (work / "cache").exists():
+                    processes.server("train")  # it will be needed: import TensorFlow while the run starts
+                launch, setup = processes.launch, with_code(spec)
+            pipeline = build_pipeline(spec, setup=setup).pipeline_spec
+            executor = Executor(
+                pipeline,
+                work / "pipeline" / job,
+                logs,
+                launch,
+                TaskCache(work / "cache") if cache else None,
+                needs_machine,
+                job,
             )
-            pipeline = build_pipeline(spec, setup=setup)
-            with observed(watch):
-                try:
-                    pipeline()
-                except RuntimeError as error:
-                    if not failed:
-                        raise LitemillError(str(error), where=file.name) from error
-    if failed:
-        name, words = failed[0]
-        raise LitemillError(f"task {name} failed: {words}", fix=f"The whole log: {file.name}")
-    return deliver(found["results"], out)
+            dag = Dag(pipeline, executor.prepare, tell, parallel_tasks())
+            _close_killed(work, executor, tell)
+            dag.run()
+            compared = dag.outputs.get("compare")
+            results = deliver(Path(compared["results"].path), out) if compared else None
+    except OSError as error:
+        where = str(error.filename or work)
+        raise LitemillError(f"cannot go on: {error.strerror or error}", where=where) from error
+    if dag.failures or results is None:
+        raise RunFailed(dag.failures, logs, results)
+    return results
+
+
+def needs_machine(component: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether nothing may run beside a task: it measures time on this machine."""
+    return component == "benchmark" and parse_target(arguments["target"]).kind == "host"
+
+
+def parallel_tasks() -> int:
+    """How many tasks run at once: what processors and free memory allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, MOST_TASKS, _free_memory() // TASK_BYTES))
+
+
+def _free_memory() -> int:
+    """Bytes that new processes can have; where the system does not say, enough for one."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return TASK_BYTES
+
+
+def _close_killed(work: Path, executor: Executor, tell: Tell) -> None:
+    """Close the MLflow runs of earlier runs that were killed, and say so."""
+    for record in of_killed_runs(work):
+        reason = f"its process {record.pid} was killed"
+        finish = executor.prepare_closing(record.experiment, record.job, reason)
+        try:
+            finish.run()
+        except TaskFailed as failure:
+            tell(TaskEvent("", "note", text=f"the killed run {record.job} cannot be closed: {failure.reason}"))
+            continue
+        forget(work, record)
+        tell(TaskEvent("", "note", text=f"closed the MLflow run of {record.job}: {reason}"))
 
 
 def with_code(spec: RunSpec, images: Mapping[str, str] | None = None) -> TaskSetup:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from litemill.artifacts.files import write_text
 from litemill.config.run import RunSpec
 from litemill.errors import LitemillError
 from litemill.pipelines.client import api_errors
 from litemill.pipelines.kubeflow import build_pipeline, describe
 from litemill.pipelines.kubernetes import for_cluster
+from litemill.pipelines.size import check_size
 from litemill.pipelines.tasks import slug
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
@@ -30,12 +32,22 @@ class Version:
     reused: bool
 
 
-def compile_for_cluster(spec: RunSpec, out: Path) -> None:
-    """Compile the pipeline of a config with everything its `cluster` section asks for."""
+def compile_for_cluster(spec: RunSpec, out: Path) -> int:
+    """Compile the pipeline of a config with everything its `cluster` section asks for; returns its size in bytes.
+
+    Raises:
+        ConfigError: It is larger than what a cluster stores; nothing is written.
+    """
     from kfp import compiler
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build_pipeline(spec, for_cluster(spec.cluster)), str(out))
+    with tempfile.TemporaryDirectory(prefix="litemill-") as folder:
+        package = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(build_pipeline(spec, for_cluster(spec.cluster)), str(package))
+        text = package.read_text(encoding="utf-8")
+    size = len(text.encode())
+    check_size(size, len(spec.recipes), len(spec.targets))
+    write_text(out, text)
+    return size
 
 
 def upload(client: Any, host: str, spec: RunSpec) -> Version:

@@ -8,14 +8,11 @@ parent: a task that is killed leaves no worker behind.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import faulthandler
 import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from litemill.errors import LitemillError, StepFailed, first_line
+from litemill.process.forks import end_with_starter, start_module
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +60,6 @@ LAST_LINE = 2
 """How many lines of a dead worker's output go into the reason."""
 RELAY_SECONDS = 0.2
 """Between two looks at what a worker has printed."""
-END_WITH_PARENT = 1
-"""Linux's PR_SET_PDEATHSIG."""
 
 
 def run_isolated(
@@ -94,7 +90,7 @@ def run_isolated(
     while waiting:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="litemill-") as folder:
-            order = {"jobs": waiting, "time_limit": time_limit, "parent": os.getpid()}
+            order = {"jobs": waiting, "time_limit": time_limit}
             (Path(folder) / JOBS).write_text(json.dumps(order))
             (Path(folder) / JOURNAL).touch()
             code, words = _run_worker(module, Path(folder), environment or {}, relay)
@@ -106,7 +102,7 @@ def run_isolated(
         if waiting:
             name = waiting.pop(0)["name"]
             spent = time.monotonic() - started - sum(outcome.seconds for outcome in done.values())
-            ended[name] = Outcome(_death(code, words, time_limit), spent, DIED, max(0, -code))
+            ended[name] = Outcome(death(code, words, time_limit), spent, DIED, max(0, -code))
             log.warning("%s: %s: %s", module, name, ended[name].reason)
     return ended
 
@@ -117,10 +113,10 @@ def serve(handler: Callable[[Job], None]) -> None:
     A `LitemillError` from the handler fails its job with that message; any other exception is a bug or a
     refusal of a library, and fails it with the exception's type and the line that says most.
     """
+    end_with_starter()
     faulthandler.enable(all_threads=False)
     folder = Path(sys.argv[1])
     order = json.loads((folder / JOBS).read_text())
-    _end_with(order["parent"])
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
         for job in order["jobs"]:
             started = time.monotonic()
@@ -131,15 +127,6 @@ def serve(handler: Callable[[Job], None]) -> None:
             line = {"name": job["name"], "reason": reason, "seconds": seconds, "cause": cause}
             journal.write(json.dumps(line) + "\n")
             journal.flush()
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel end this process when its parent ends, however that comes about. Linux only."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(END_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was asked
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _attempt(handler: Callable[[Job], None], job: Job) -> tuple[str, str]:
@@ -161,28 +148,18 @@ def _run_worker(module: str, folder: Path, environment: Mapping[str, str], relay
     """Run the worker once over the jobs in a folder; its exit code and the lines it printed."""
     printed = folder / "printed"
     with printed.open("wb") as output, printed.open(encoding="utf-8", errors="replace") as lines:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
-        )
+        process = start_module(module, [str(folder)], output, environment={**os.environ, **environment})
         try:
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(RELAY_SECONDS if relay else None)
-                if relay:
-                    sys.stderr.write(lines.read())
-                    sys.stderr.flush()
+            while (code := process.wait(RELAY_SECONDS if relay else None)) is None:
+                sys.stderr.write(lines.read())
+                sys.stderr.flush()
         finally:
             process.kill()
-            process.wait()
         sys.stderr.write(lines.read() if relay else "")
     words = [line.strip() for line in printed.read_text(encoding="utf-8", errors="replace").splitlines()]
     for line in words:
         log.debug("%s: %s", module, line)
-    return process.returncode, [line for line in words if line]
+    return code, [line for line in words if line]
 
 
 def _read_journal(path: Path) -> dict[str, Outcome]:
@@ -191,13 +168,20 @@ def _read_journal(path: Path) -> dict[str, Outcome]:
     return {line["name"]: Outcome(line["reason"], line["seconds"], line["cause"]) for line in outcomes}
 
 
-def _death(code: int, words: list[str], time_limit: float | None) -> str:
-    """Say how the worker died and its last words, without the Python traceback of a native crash."""
-    if code == -signal.SIGALRM:
+def death(code: int, words: list[str], time_limit: float | None, what: str = "the worker process") -> str:
+    """Say how a process died and its last words, without the Python traceback of a native crash.
+
+    Args:
+        code: Its exit code, negative for the signal that ended it.
+        words: The lines it printed.
+        time_limit: Seconds it had; None where it had no limit.
+        what: What the process is called.
+    """
+    if code == -signal.SIGALRM and time_limit is not None:
         return f"took more than {time_limit:g} s and was ended"
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     if code == -signal.SIGKILL:
         how += " (as the kernel does where memory runs out)"
     stop = next((at for at, line in enumerate(words) if line.startswith("Fatal Python error")), len(words))
     output = [*words[:stop][-LAST_LINE:], *words[stop : stop + 1]]
-    return f"the worker process was {how}; its last words: {' | '.join(output) or 'none'}"
+    return f"{what} was {how}; its last words: {' | '.join(output) or 'none'}"

@@ -33,44 +33,72 @@ class LockHeld(LitemillError):
     """A lock was held by another process for all the time that was waited."""
 
 
-def lock_path(name: str) -> Path:
+def lock_path(name: str, folder: Path | None = None) -> Path:
     """The lock file of a name: readable, and distinct for distinct names.
+
+    Args:
+        name: What is locked.
+        folder: Where it is; by default the folder that all users of this machine share.
 
     Raises:
         LitemillError: There is no folder for locks that others cannot tamper with.
     """
     plain = re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("_")[-LONGEST:]
-    return _folder() / f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.lock"
+    return (folder or _folder()) / f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.lock"
 
 
 @contextmanager
-def held(name: str, wait: float = 0.0) -> Iterator[Path]:
-    """Hold the lock of a name for the block; yields its file.
+def held(name: str, wait: float = 0.0, *, folder: Path | None = None) -> Iterator[Path]:
+    """Hold the lock of a name for the block; yields its file, which is gone afterwards.
 
     Args:
         name: What is locked.
         wait: Seconds to wait for another process to let go.
+        folder: Where the lock's file is, for what only the users of that folder share.
 
     Raises:
         LockHeld: Another process held it for all that time; says which.
         LitemillError: The lock's file cannot be used.
     """
-    path = lock_path(name)
+    path = lock_path(name, folder)
+    handle = _acquire(path, name, wait)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, _sign().encode(), 0)
+        yield path
+    finally:
+        os.ftruncate(handle, 0)
+        with suppress(OSError):  # it may be another user's: only they may remove it
+            path.unlink()
+        os.close(handle)
+
+
+def _acquire(path: Path, name: str, wait: float) -> int:
+    until = time.monotonic() + wait
     handle = _open(path)
     try:
-        until = time.monotonic() + wait
-        while not _take(handle):
+        while True:
+            if _take(handle):
+                if _is_at(handle, path):
+                    return handle
+                os.close(handle)  # the holder before us has removed it
+                handle = _open(path)
+                continue
             if time.monotonic() >= until:
                 raise LockHeld(f"another task has held it for {wait:g} s{_holder(handle)}", where=name)
             time.sleep(EVERY)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, _sign().encode(), 0)
-        try:
-            yield path
-        finally:
-            os.ftruncate(handle, 0)
-    finally:
+    except BaseException:
         os.close(handle)
+        raise
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at its path."""
+    try:
+        there = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), there)
 
 
 def _take(handle: int) -> bool:

@@ -67,7 +67,7 @@ class Workspace:
         variables = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
-            [sys.executable, "-m", "pipelines", "run", "run.yaml", "--out", "found", *options],
+            [sys.executable, "-m", "litemill", "run", "run.yaml", "--out", "found", *options],
             cwd=self.folder,
             env={**variables, "PYTHONPATH": paths, "COLUMNS": "200"},
             stdout=subprocess.PIPE,

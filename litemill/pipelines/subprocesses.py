@@ -1,0 +1,125 @@
+"""Run tasks as processes of this machine, forked from one that has imported what they need."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from litemill.components.images import TRAIN
+from litemill.pipelines.execute import Order
+from litemill.pipelines.logs import last_lines
+from litemill.pipelines.task import ARGUMENTS, ERROR, SOURCE
+from litemill.process.forks import ForkServer, Process
+from litemill.process.isolation import death
+
+MODULE = "litemill.pipelines.task"
+LIGHT = (
+    "kfp.dsl.executor_main",
+    "mlflow",
+    "litemill.track",
+    "litemill.evaluate.worker",
+    "litemill.benchmark",
+    "litemill.slim.worker",
+    "litemill.stages.release",
+)
+"""What tasks of the edge image import."""
+HEAVY = (
+    "litemill.models.backend:tf_keras",
+    "tensorflow_model_optimization",
+    "kfp.dsl.executor_main",
+    "litemill.compress",
+    "litemill.convert",
+    "litemill.convert.worker",
+    "litemill.slim.worker",
+    "litemill.stages.import_model",
+    "litemill.doctor",
+)
+"""What tasks of the train image import: TensorFlow first, which starts no threads before it is used."""
+
+
+class Forks:
+    """Fork servers of a run: one with the light libraries, one with TensorFlow, each started when it is first needed.
+
+    Args:
+        temporary: The run's folder for temporary files; each task gets one of its own in it.
+        log: Folder for what the servers print.
+    """
+
+    def __init__(self, temporary: Path, log: Path) -> None:
+        self.temporary, self.log = temporary, log
+        self._servers: dict[str, ForkServer] = {}
+        self._lock = threading.Lock()
+
+    def server(self, kind: str) -> ForkServer:
+        """The server of a kind, `light` or `train`; started now if it was not."""
+        with self._lock:
+            if kind not in self._servers:
+                with (self.log / f"{kind}.log").open("wb") as file:
+                    self._servers[kind] = ForkServer(HEAVY if kind == "train" else LIGHT, file)
+            return self._servers[kind]
+
+    def launch(self, order: Order, output: IO[bytes]) -> ForkedTask:
+        """Start a task."""
+        folder = Path(tempfile.mkdtemp(prefix="task-", dir=self.temporary))
+        at = next(at for at, text in enumerate(order.command) if "/ephemeral_component.py" in text) + 1
+        (folder / SOURCE).write_text(order.command[at], encoding="utf-8")
+        (folder / ARGUMENTS).write_text(json.dumps(order.command[at + 1 :]), encoding="utf-8")
+        variables = {**os.environ, "HOME": self._home(), **order.variables, "TMPDIR": str(folder)}
+        server = self.server("train" if order.image == TRAIN else "light")
+        return ForkedTask(folder, server.start(MODULE, [str(folder)], output, variables), Path(output.name))
+
+    def _home(self) -> str:
+        try:
+            return str(Path.home())
+        except RuntimeError:  # a user without a name and without HOME
+            return str(self.temporary)
+
+    def close(self) -> None:
+        """End the servers, and every task that still runs."""
+        for server in self._servers.values():
+            server.close()
+
+
+@dataclass
+class ForkedTask:
+    """A task's process; see `litemill.pipelines.execute.Job`."""
+
+    folder: Path
+    process: Process
+    log: Path
+
+    def wait(self) -> str | tuple[str, int]:
+        """Wait for its end: nothing where it went well, else the true error and the exit code it asks for."""
+        code = self.process.wait()
+        try:
+            if code == 0:
+                return ""
+            error = self.folder / ERROR
+            if error.is_file():
+                found = json.loads(error.read_text(encoding="utf-8"))
+                return found["reason"], found["exit_code"]
+            return death(code or 1, last_lines(self.log), None, "the task's process"), 1
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End it, with all that it started."""
+        self.process.kill()
+
+
+@contextmanager
+def forks(temporary: Path, log: Path) -> Iterator[Forks]:
+    """Fork servers for the block."""
+    found = Forks(temporary, log)
+    try:
+        yield found
+    finally:
+        found.close()
