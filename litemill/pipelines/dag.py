@@ -203,9 +203,10 @@ class Dag:
 
     def _launch(self, node: Node, work: Work) -> None:
         self._waiting.remove((node, work))
+        # In this order: an interruption at any of these lines must not leave a task that is waited for and never ends.
+        threading.Thread(target=self._run, args=(node, work), name=node.name, daemon=True).start()
         self._running[node] = work
         self.tell(TaskEvent(node.name, "started"))
-        threading.Thread(target=self._run, args=(node, work), name=node.name, daemon=True).start()
 
     def _run(self, node: Node, work: Work) -> None:
         ended, began = Ended(node, work, 0.0), time.monotonic()
@@ -269,7 +270,7 @@ class Dag:
         for work in self._running.values():
             work.kill()
         while self._running:
-            del self._running[self._ended.get().node]
+            self._running.pop(self._ended.get().node, None)
 
     def _close(self, status: str, reason: str) -> None:
         """Run the exit tasks, which are told how the rest ended."""
