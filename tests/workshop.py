@@ -65,9 +65,11 @@ def write_model(folder: Path, model: Any) -> Path:
     return folder
 
 
-def convert_here(model: Path, scheme: str, input_shape: list[int], out: Path) -> Path:
+def convert_here(
+    model: Path, scheme: str, input_shape: list[int], out: Path, *, inputs: dict[str, list[int]] | None = None
+) -> Path:
     """Convert by a scheme without calibration in this process, not slimmed: no second start of TensorFlow."""
-    job = {"name": scheme, "scheme": scheme, "options": {}, "inputs": {"": input_shape}, "output": ""}
+    job = {"name": scheme, "scheme": scheme, "options": {}, "inputs": inputs or {"": input_shape}, "output": ""}
     job |= {"seed": 0, "calibration": ""}
     job |= {"train": "", "task": "", "fewest": 1}
     paths = {"saved_model": model / SAVED_MODEL, "static_model": model / "static", "out": out}

@@ -10,6 +10,8 @@ SAVED_MODEL = "saved_model"
 
 VARIANT = "variant.json"
 TFLITE = "model.tflite"
+QUANTIZER_RECIPE = "quantizer_recipe.json"
+"""Beside a variant that litert-quantizer made: its own recipe, as its `load_quantization_recipe` takes it."""
 
 EVALUATION = "evaluation.json"
 SAMPLES = "samples.npz"

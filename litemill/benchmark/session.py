@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from litemill.artifacts.inputs import joined, named
 from litemill.evidence import GraphReport, Measurement, TensorInfo, VariantManifest
 from litemill.flatbuffer.reader import signature_names
-from litemill.runtime.runner import dequantize, quantize
+from litemill.runtime.quantization import dequantize, quantize
+from litemill.runtime.runner import ordered_names
 
 QUANTIZED = frozenset({"int4", "int8", "uint8", "int16"})
 """Types of weights that only a quantized file has."""
@@ -35,7 +36,7 @@ class Subject:
     quantized: bool
     """Whether it computes with quantized weights or outputs."""
     inputs: dict[str, TensorInfo]
-    """In the file's order, by their names in the signature; the only one under the empty name."""
+    """In the file's order, by their names in the signature or their tensors'; the only one under the empty name."""
     outputs: list[TensorInfo]
     """In the file's order."""
     judged: int = 0
@@ -44,13 +45,15 @@ class Subject:
     """Its name in the signature, where there are several."""
     decide: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     """What reads the task's decisions out of outputs; None where outputs are numbers, or no task is known."""
+    unnamed: bool = False
+    """Whether it has several inputs that no signature names: samples are fed in the file's order."""
 
     @classmethod
     def of(cls, manifest: VariantManifest, path: Path) -> Subject:
         """The subject of a variant.
 
         Raises:
-            ValueError: The manifest has no graph report, or the file does not name its inputs and outputs.
+            ValueError: The manifest has no graph report, or the file does not name its outputs.
         """
         if manifest.graph is None or not manifest.graph.outputs:
             raise ValueError("a graph report is needed")
@@ -61,18 +64,20 @@ class Subject:
         """The subject of a file, of whose outputs the named one is compared, else the first.
 
         Raises:
-            ValueError: The file's signature does not name its inputs or that output.
+            ValueError: The file's signature does not name that output.
         """
-        inputs, judged = {"": graph.inputs[0]} if graph.inputs else {}, 0
+        inputs, judged, unnamed = {"": graph.inputs[0]} if graph.inputs else {}, 0, False
         if len(graph.inputs) > 1 or output:
             ends = signature_names(path)
             if len(graph.inputs) > 1:
-                inputs = dict(zip(ends[0], graph.inputs, strict=False))
-            if len(inputs) != len(graph.inputs) or (output and output not in ends[1]):
-                raise ValueError(f"{len(graph.inputs)} inputs, and no signature that names them and output {output!r}")
+                unnamed = not all(ends[0]) or len(set(ends[0])) < len(graph.inputs)
+                names = ordered_names([info.name for info in graph.inputs]) if unnamed else ends[0]
+                inputs = dict(zip(names, graph.inputs, strict=True))
+            if output and output not in ends[1]:
+                raise ValueError(f"no signature that names output {output!r}")
             judged = ends[1].index(output) if output else 0
         quantized = bool(graph.outputs[0].scale) or any(weight.dtype in QUANTIZED for weight in graph.weights)
-        return cls(sha256, path, size, quantized, inputs, graph.outputs, judged, output)
+        return cls(sha256, path, size, quantized, inputs, graph.outputs, judged, output, unnamed=unnamed)
 
     @property
     def output(self) -> TensorInfo:
@@ -92,6 +97,8 @@ class Subject:
     def raw(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """Samples in the model's own input dtypes; of several inputs a structured array in the file's order."""
         parts = named(samples)
+        if not set(self.inputs) <= set(parts):  # a file without names: by its order
+            parts = dict(zip(self.inputs, parts.values(), strict=True))
         return joined({name: quantize(parts[name], _details(info)) for name, info in self.inputs.items()})
 
     def real(self, outputs: NDArray[Any]) -> NDArray[np.float32]:

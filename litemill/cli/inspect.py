@@ -39,6 +39,8 @@ def inspect(
         console.out.print_json(found.model_dump_json())
         return
     graph = found.graph
+    if found.cannot_run:
+        console.out.print(f"on this host {found.cannot_run}; read without it", markup=False)
     sizes = f"{found.size_bytes:,} bytes, {found.gzip_bytes:,} gzip, {found.zstd_bytes:,} zstd"
     console.out.print(f"{file}: {sizes}, {graph.macs:,} MACs, {graph.sparsity:.1%} of weights zero")
     console.out.print(f"sha256 {found.sha256}\ncomputes {found.canonical_sha256}")

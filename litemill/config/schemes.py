@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from litemill.config.base import Section
 from litemill.plugins import Registry
@@ -27,20 +27,61 @@ class NoOptions(Options):
     """A scheme without options."""
 
 
-class Int8Options(Options):
+class SelectiveOptions(Options):
+    """Which layers are quantized: by layer name or op type, with `*` and `?` as wildcards."""
+
+    include: list[str] = Field(default_factory=list, description="quantize these layers only, by name or op type")
+    exclude: list[str] = Field(default_factory=list, description="leave these layers in float, by name or op type")
+
+    @property
+    def selects(self) -> bool:
+        """Whether some layers are chosen: litert-quantizer then makes the file, which can leave single ops alone."""
+        return bool(self.include or self.exclude)
+
+    def spoils_qat(self) -> str:
+        """See `Options.spoils_qat`."""
+        return "'qat' trains what is quantized: name the layers in its own 'exclude'" if self.selects else ""
+
+
+class WeightsOptions(SelectiveOptions):
+    """How weights are rounded that are unpacked at load or at run time."""
+
+    algorithm: Literal["min_max", "octav", "mse"] = Field(
+        "min_max",
+        description="how a weight's scale is found: by its largest value, or by the least error",
+    )
+    granularity: Literal["channel", "tensor"] = Field("channel", description="one scale for each channel, or for all")
+
+
+class WeightsInt4Options(WeightsOptions):
+    """The same for 4 bits, where dense layers may have a scale for each block of inputs."""
+
+    granularity: Literal["channel", "tensor", "block32", "block64", "block128", "block256"] = Field(  # type: ignore[assignment]
+        "channel",
+        description="one scale for each channel, for all, or in dense layers for each block of so many weights",
+    )
+
+
+class Int8Options(SelectiveOptions):
     """Full-integer quantization with a representative dataset."""
 
     io: Literal["int8", "uint8", "float32"] = Field("int8", description="dtype of the model's inputs and outputs")
     per_channel: bool = Field(True, description="one scale for each output channel of a weight, else one for all")
 
+    @model_validator(mode="after")
+    def _whole_model(self) -> Int8Options:
+        if self.selects and self.io == "uint8":
+            raise ValueError("io: uint8 takes no include and no exclude: use io int8 or float32")
+        return self
+
     def spoils_qat(self) -> str:
         """See `Options.spoils_qat`."""
         if self.per_channel:
-            return ""
+            return super().spoils_qat()
         return "'qat' trains one scale for each channel: leave 'per_channel: false' out of int8"
 
 
-class Int16x8Options(Options):
+class Int16x8Options(SelectiveOptions):
     """int16 activations with int8 weights: closer to float, slower where no kernel is delegated."""
 
     io: Literal["int16", "float32"] = Field("int16", description="dtype of the model's inputs and outputs")
@@ -49,8 +90,15 @@ class Int16x8Options(Options):
 class MixedInt8Options(Options):
     """int8 with the layers that lose most by it left in float, found by quantizing each alone. Inputs are float32."""
 
+    exclude: list[str] = Field(
+        default_factory=list, description="leave these layers in float in any case, by name or op type"
+    )
     max_size: float = Field(1.3, gt=1.0, le=4.0, description="times the size of the int8 file it may grow to")
     sqnr_db: float = Field(20.0, gt=0.0, description="signal to quantization noise of the outputs that is enough")
+
+
+QUANTIZER_OPTIONS = frozenset({"include", "exclude", "algorithm", "granularity"})
+"""Options that are litert-quantizer's own, so that a `.tflite` can have them too."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +144,7 @@ class Scheme:
         if not self.from_tflite:
             return f"{self.name} {reason}"
         for name, value in options.model_dump(exclude_defaults=True).items():
-            if value not in self.tflite_options.get(name, ()):
+            if name not in QUANTIZER_OPTIONS and value not in self.tflite_options.get(name, ()):
                 return f"{self.name} with {name}: {value} {reason}"
         return ""
 
@@ -118,8 +166,12 @@ SCHEMES = Registry(
     Scheme,
     [
         _ours("float32", "plain conversion: weights and activations stay float32", exact=True),
-        _ours("float16", "weights stored as float16 and unpacked at load: half the size, float32 speed"),
-        _ours("dynamic", "dynamic range: int8 weights, float activations, no calibration data"),
+        _ours(
+            "float16",
+            "weights stored as float16 and unpacked at load: half the size, float32 speed",
+            options=SelectiveOptions,
+        ),
+        _ours("dynamic", "dynamic range: int8 weights, float activations, no calibration data", options=WeightsOptions),
         _ours(
             "int8",
             "full-integer quantization with a representative dataset",
@@ -150,8 +202,14 @@ SCHEMES = Registry(
             "weights-int8",
             "weights alone in int8, unpacked at load: a quarter of the size at float32's speed",
             "weights_int8",
+            options=WeightsOptions,
         ),
-        _ours("weights-int4", "weights alone in int4 where the op can have it (convolutions, dense)", "weights_int4"),
+        _ours(
+            "weights-int4",
+            "weights alone in int4 where the op can have it (convolutions, dense)",
+            "weights_int4",
+            options=WeightsInt4Options,
+        ),
     ],
 )
 """Conversion schemes by name."""

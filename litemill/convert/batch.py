@@ -1,15 +1,57 @@
-"""Keep a file that was converted with batch 1 resizable to other batches."""
+"""Keep a file that was converted with batch 1 resizable to other batches, if its samples then stay apart."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from litemill.flatbuffer.reader import constant, ints, op_name, parse_model
+from litemill.runtime.runner import Runner, same_answers
+
+log = logging.getLogger(__name__)
 
 SIGNATURE = "serving_default"
 """The signature that is converted and kept."""
 RESHAPE = "RESHAPE"
 SHAPE_INPUT = 1
+BATCHED_SAMPLES = 7
+"""Samples on which batches are tried."""
+BATCHES = (2, 3, BATCHED_SAMPLES)
+"""Batch sizes that are tried: the last batch of two of them is filled up."""
+
+
+def follow_batch(path: Path, x: NDArray[Any]) -> bool:
+    """Let a file take batches if that takes no other op and no sample's answer then depends on the others.
+
+    Args:
+        path: The file, with a batch of 1; rewritten in place if that helps.
+        x: Samples to try it on, `[samples, …]`.
+
+    Returns:
+        Whether it follows the batch. One that does not stays as it is, and is run sample by sample.
+    """
+    if follows_batch(path, x):
+        return True
+    fixed = path.read_bytes()
+    path.write_bytes(free_reshapes(fixed))
+    if follows_batch(path, x):
+        return True
+    path.write_bytes(fixed)
+    log.warning("%s: the batch of 1 is fixed in the graph; it is evaluated sample by sample", path.parent.name)
+    return False
+
+
+def follows_batch(path: Path, x: NDArray[Any]) -> bool:
+    """Whether batches of several sizes give each sample the answer that it gets alone."""
+    expected = Runner(path, batch=1).run(x)
+    for size in BATCHES:
+        runner = Runner(path, batch=size)
+        if runner.batch != size or not same_answers(runner.run(x), expected):
+            return False
+    return True
 
 
 def free_reshapes(data: bytes) -> bytes:

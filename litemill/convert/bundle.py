@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts.files import read_manifest, sha256_of, staged, write_manifest
-from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
+from litemill.artifacts.layout import DATASET, KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step
 from litemill.convert.findings import Findings
@@ -158,7 +158,8 @@ def _convert_all(
     for job in jobs:
         Path(job["out"]).parent.mkdir()
     outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
-    shutil.rmtree(work / STATIC, ignore_errors=True)
+    for folder in work.glob(f"{STATIC}*"):
+        shutil.rmtree(folder, ignore_errors=True)
     for name, manifest in manifests.items():
         _complete(manifest, work / name / TFLITE, outcomes[name])
 
@@ -177,9 +178,11 @@ def _job(name: str, step: Step, model: Path, source: ModelManifest, manifest: Va
         "scheme": step.name,
         "options": step.options,
         "saved_model": str((model / SAVED_MODEL).resolve()),
+        "keras": str((model / KERAS_MODEL).resolve()) if (model / KERAS_MODEL).is_file() else "",
         "tflite": str((model / TFLITE).resolve()) if (model / TFLITE).is_file() else "",
         "static_model": str(work / STATIC),
         "inputs": {info.name if len(source.inputs) > 1 else "": info.shape for info in source.inputs},
+        "dtypes": {info.name if len(source.inputs) > 1 else "": info.dtype for info in source.inputs},
         "output": manifest.output,
         "output_is": manifest.output_is,
         "others": [info.name for info in source.outputs if manifest.output and info.name != manifest.output],

@@ -6,7 +6,7 @@ of them looks like any other file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from litemill.artifacts.inputs import named
+from litemill.artifacts.inputs import joined, named
 from litemill.artifacts.layout import X, Y
 from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES, FEWEST_CALIBRATION_SAMPLES, balanced
 from litemill.errors import StepFailed
@@ -55,6 +55,27 @@ def training_samples(train: Path, count: int = REFERENCE_SAMPLES) -> Samples:
     return np.asarray(x[index])
 
 
+def has_range(dtype: np.dtype[Any]) -> bool:
+    """Whether values of an input are amounts: floats and pixels are; indices and flags calibrate nothing."""
+    return dtype.kind == "f" or (dtype.kind in "iu" and dtype.itemsize == 1)
+
+
+def in_own_dtypes(samples: Samples, dtypes: Mapping[str, str]) -> Samples:
+    """Samples in the dtypes of the model's inputs, where the values are the same in them; else as they are.
+
+    Args:
+        samples: `[samples, …]`; of several inputs a structured array.
+        dtypes: Of the inputs by name.
+    """
+    parts, changed = {}, False
+    for name, part in named(samples).items():
+        wanted = np.dtype(dtypes.get(name, part.dtype))
+        if wanted != part.dtype and wanted.kind in "iub" and np.array_equal(part.astype(wanted), part):
+            part, changed = part.astype(wanted), True
+        parts[name] = part
+    return joined(parts) if changed else samples
+
+
 def check_calibration(
     samples: Samples, input_shape: list[int], *, where: str, dtype: str = "float32", fewest: int | None = None
 ) -> None:
@@ -89,7 +110,7 @@ def check_calibration(
         message = f"{len(broken)} of {len(samples)} calibration samples hold NaN or Inf, the first at index {broken[0]}"
         raise StepFailed(message, where=where, fix="Clean the data: Inf crashes the converter, NaN is ignored silently")
     low, high = value_range(samples)
-    if low == high:
+    if low == high and has_range(samples.dtype):
         raise StepFailed(f"every calibration value is {low:g}", where=where, fix="Give real samples")
 
 
@@ -137,6 +158,10 @@ def compare_with_training(samples: Samples, training: Samples, *, where: str) ->
         StepFailed: The range is another than the training data's.
     """
     low, high = value_range(samples)
+    if not has_range(samples.dtype):
+        return CalibrationReport(
+            samples=len(samples), value_range=(low, high), train_range=value_range(training), clipped=0.0
+        )
     report = CalibrationReport(
         samples=len(samples),
         value_range=(low, high),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import named
+from litemill.config.schemes import SelectiveOptions
 from litemill.config.steps import Step
 from litemill.convert.calibration import check_calibration, value_range
 from litemill.errors import StepFailed
 from litemill.evidence import TensorInfo
 from litemill.flatbuffer.graph import float_tensors, floats, tensor_info
-from litemill.flatbuffer.reader import ints, read_model, text
+from litemill.flatbuffer.reader import ints, op_name, read_model, text
 
+FLOAT = "float32"
 FLOATS = ("float16", "float32", "float64")
+FLOAT_INPUTS: Mapping[str, str] = {}
+"""dtypes of inputs that are all float32."""
 WIDEST = 4.0
 """Times the data's range that an input may cover; twice is what a symmetric range takes for data above zero."""
 
 
-def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: str, fewest: int) -> None:
+def check_inputs(
+    samples: NDArray[Any],
+    shapes: dict[str, list[int]],
+    *,
+    where: str,
+    fewest: int,
+    dtypes: Mapping[str, str] = FLOAT_INPUTS,
+) -> None:
     """Check the calibration samples of every input (see `check_calibration`).
 
     Args:
@@ -29,6 +41,7 @@ def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: 
         shapes: Of the model's inputs by name, with the batch dimension; that of the only one under the empty name.
         where: Names the samples in errors.
         fewest: How many samples there must be.
+        dtypes: Of the model's inputs, by the same names; float32 by default.
 
     Raises:
         StepFailed: The model has other inputs, or see `check_calibration`.
@@ -38,16 +51,21 @@ def check_inputs(samples: NDArray[Any], shapes: dict[str, list[int]], *, where: 
         message, wanted = (", ".join(name or "one without a name" for name in names) for names in (parts, shapes))
         raise StepFailed(f"the calibration samples have the inputs {message}, the model {wanted}", where=where)
     for name, part in parts.items():
-        check_calibration(part, shapes[name], where=f"{where}[{name}]" if name else where, fewest=fewest)
+        place, dtype = f"{where}[{name}]" if name else where, dtypes.get(name, FLOAT)
+        check_calibration(part, shapes[name], where=place, dtype=dtype, fewest=fewest)
 
 
-def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
+def check_variant(
+    path: Path, step: Step, samples: NDArray[Any] | None, *, dtypes: Mapping[str, str] = FLOAT_INPUTS
+) -> None:
     """Check what came out of a conversion against what was asked.
 
     Args:
         path: The `.tflite`.
         step: The conversion scheme with its options.
         samples: The calibration samples of a calibrated scheme.
+        dtypes: Of the source's inputs by name; that of the only one under the empty name. Float ones are quantized,
+            all others stay as they are: pixels, indices and flags have no scale.
 
     Raises:
         StepFailed: An input or output of another dtype than asked, a scale that is not positive, a float tensor in a
@@ -56,18 +74,25 @@ def check_variant(path: Path, step: Step, samples: NDArray[Any] | None) -> None:
     model = read_model(path)
     io = getattr(step.parsed(), "io", "float32")
     main = model.subgraphs[0]
-    inputs = [tensor_info(main.tensors[index]) for index in ints(main.inputs)]
+    inputs = {"": tensor_info(main.tensors[main.inputs[0]])} if len(main.inputs) == 1 else _named_inputs(model)
     outputs = [tensor_info(main.tensors[index]) for index in ints(main.outputs)]
-    for info in (*inputs, *outputs):
-        if info.dtype != io:
-            raise StepFailed(f"{step.name}: tensor {info.name!r} is {info.dtype}, {io} was asked", where=str(path))
+    cast = _cast_at_the_ends(model)
+    asked = [(info, io) for info in outputs]
+    for name, info in inputs.items():
+        own = dtypes.get(name, FLOAT)
+        kept = own not in FLOATS or any(info.name == text(main.tensors[index].name) for index in cast)
+        asked.append((info, own if kept else io))
+    for info, wanted in asked:
+        if info.dtype != wanted:
+            raise StepFailed(f"{step.name}: tensor {info.name!r} is {info.dtype}, {wanted} was asked", where=str(path))
     _check_scales(model, step, path)
+    options = step.parsed()
     if io not in FLOATS:
-        _check_integer_only(model, step, path)
-        if samples is not None:
-            by_name = {"": inputs[0]} if len(inputs) == 1 else _named_inputs(model)
-            for name, part in named(samples).items():
-                _check_input_range(by_name[name], part, step, path)
+        if not (isinstance(options, SelectiveOptions) and options.selects):
+            _check_integer_only(model, cast, step, path)
+        for name, part in (named(samples) if samples is not None else {}).items():
+            if inputs[name].scale:
+                _check_input_range(inputs[name], part, step, path)
 
 
 def _named_inputs(model: Any) -> dict[str, TensorInfo]:
@@ -103,8 +128,26 @@ def _check_scales(model: Any, step: Step, path: Path) -> None:
                 raise StepFailed(message, where=str(path), fix="Calibrate with real samples that excite every layer")
 
 
-def _check_integer_only(model: Any, step: Step, path: Path) -> None:
-    if left := float_tensors(model):
+def _cast_at_the_ends(model: Any) -> set[int]:
+    """Float tensors of the main graph that carry integers: what CAST makes of pixels for QUANTIZE, or of ids.
+
+    A model that takes pixels as bytes and scales them itself, or token ids as floats, has such at its inputs.
+    """
+    graph = model.subgraphs[0]
+    readers: dict[int, set[str]] = {}
+    for op in graph.operators or []:
+        for index in ints(op.inputs):
+            readers.setdefault(index, set()).add(op_name(model, op))
+    found = {index for index in ints(graph.inputs) if readers.get(index) == {"CAST"}}
+    for op in graph.operators or []:
+        if op_name(model, op) == "CAST":
+            found |= {index for index in ints(op.outputs) if readers.get(index) == {"QUANTIZE"}}
+    return found
+
+
+def _check_integer_only(model: Any, cast: set[int], step: Step, path: Path) -> None:
+    carriers = {text(model.subgraphs[0].tensors[index].name) for index in cast}
+    if left := [name for name in float_tensors(model) if name not in carriers]:
         message = (
             f"{step.name}: {len(left)} float tensors left in a model that was to be integer only, first {left[0]!r}"
         )

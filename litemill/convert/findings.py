@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -16,6 +16,8 @@ class Converted(NamedTuple):
     data: bytes
     sensitivity: list[LayerSensitivity]
     """What was measured for each layer; empty where nothing was."""
+    recipe: list[dict[str, Any]] = []  # noqa: RUF012 (never changed)
+    """litert-quantizer's own recipe, where it made the file: it takes it back as JSON."""
 
 
 Conversion = Callable[..., Converted]

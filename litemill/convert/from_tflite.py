@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.config.schemes import Int8Options, Int16x8Options, Options
+from litemill.artifacts.inputs import named
+from litemill.config.schemes import Int8Options, Int16x8Options, Options, SelectiveOptions, WeightsOptions
 from litemill.convert.batch import SIGNATURE
 from litemill.convert.findings import Converted
+from litemill.convert.selection import left_float
 from litemill.errors import StepFailed
 from litemill.flatbuffer.graph import report
 from litemill.flatbuffer.reader import ints, parse_model, text
@@ -18,6 +23,8 @@ from litemill.flatbuffer.reader import ints, parse_model, text
 Samples = NDArray[np.float32]
 EVERYTHING = ".*"
 FLOAT_IO = "float32"
+ALGORITHMS = {"min_max": "MIN_MAX_UNIFORM_QUANT", "octav": "OCTAV", "mse": "MSE"}
+"""What litert-quantizer calls the ways to find a weight's scale."""
 
 
 def float32(source: Path, options: Options, samples: Samples) -> Converted:
@@ -25,78 +32,124 @@ def float32(source: Path, options: Options, samples: Samples) -> Converted:
     return Converted(source.read_bytes(), [])
 
 
-def float16(source: Path, options: Options, samples: Samples) -> Converted:
+def float16(source: Path, options: SelectiveOptions, samples: Samples) -> Converted:
     """Weights stored as float16."""
-    from litert_quantizer import quantizer
-    from litert_quantizer.qtyping import TFLOperationName
-
-    work = quantizer.Quantizer(prepared(source.read_bytes()))
-    work.add_weight_only_config(
-        EVERYTHING, TFLOperationName.ALL_SUPPORTED, num_bits=16, algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING
-    )
-    return Converted(_weights_in(_finish(work), "float16"), [])
+    return cast_weights(prepared(source.read_bytes()), options)
 
 
-def dynamic(source: Path, options: Options, samples: Samples) -> Converted:
+def dynamic(source: Path, options: WeightsOptions, samples: Samples) -> Converted:
     """Dynamic-range quantization: int8 weights, activations quantized at run time."""
-    from litert_quantizer import quantizer, recipe
-
-    work = quantizer.Quantizer(prepared(source.read_bytes()), recipe.dynamic_wi8_afp32())
-    return Converted(_weights_in(_finish(work), "int8"), [])
+    return quantize_dynamically(prepared(source.read_bytes()), options)
 
 
-def weights_int8(source: Path, options: Options, samples: Samples) -> Converted:
+def weights_int8(source: Path, options: WeightsOptions, samples: Samples) -> Converted:
     """Weights alone in int8."""
-    return Converted(quantize_weights(prepared(source.read_bytes()), 8), [])
+    return quantize_weights(prepared(source.read_bytes()), 8, options)
 
 
-def weights_int4(source: Path, options: Options, samples: Samples) -> Converted:
+def weights_int4(source: Path, options: WeightsOptions, samples: Samples) -> Converted:
     """Weights alone in int4 where the op can have it."""
-    return Converted(quantize_weights(prepared(source.read_bytes()), 4), [])
+    return quantize_weights(prepared(source.read_bytes()), 4, options)
 
 
-def quantize_weights(data: bytes, bits: int) -> bytes:
+def int8(source: Path, options: Int8Options, samples: Samples) -> Converted:
+    """Full-integer quantization with ranges from the calibration samples."""
+    return quantize_statically(prepared(source.read_bytes()), 8, options, samples)
+
+
+def int16x8(source: Path, options: Int16x8Options, samples: Samples) -> Converted:
+    """int16 activations and int8 weights."""
+    return quantize_statically(prepared(source.read_bytes()), 16, options, samples)
+
+
+def cast_weights(data: bytes, options: SelectiveOptions) -> Converted:
+    """Store the weights of a float `.tflite` as float16."""
+    from litert_quantizer.quantizer import AlgorithmName
+
+    wanted = _recipe()
+    wanted.add_weight_only_config(EVERYTHING, _everything(), num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+    return _quantized(data, wanted, options, "float16")
+
+
+def quantize_dynamically(data: bytes, options: WeightsOptions) -> Converted:
+    """Give a float `.tflite` int8 weights that its ops compute with."""
+    wanted = _recipe()
+    for op, how in _weights(options):
+        wanted.add_dynamic_config(EVERYTHING, op, 8, **how)
+    return _quantized(data, wanted, options, "int8")
+
+
+def quantize_weights(data: bytes, bits: int, options: WeightsOptions) -> Converted:
     """Quantize the weights of a float `.tflite`, to be unpacked at load.
 
     Raises:
         StepFailed: No op of the model can have such weights.
     """
-    from litert_quantizer import quantizer, recipe
-
-    wanted = {8: recipe.weight_only_wi8_afp32, 4: recipe.weight_only_wi4_afp32}[bits]()
-    return _weights_in(_finish(quantizer.Quantizer(data, wanted)), f"int{bits}")
-
-
-def int8(source: Path, options: Int8Options, samples: Samples) -> Converted:
-    """Full-integer quantization with ranges from the calibration samples."""
-    return _static(source, 8, options.io, samples, per_channel=options.per_channel)
+    wanted = _recipe()
+    for op, how in _weights(options):
+        wanted.add_weight_only_config(EVERYTHING, op, bits, **how)
+    return _quantized(data, wanted, options, f"int{bits}")
 
 
-def int16x8(source: Path, options: Int16x8Options, samples: Samples) -> Converted:
-    """int16 activations and int8 weights."""
-    return _static(source, 16, options.io, samples)
-
-
-def _static(source: Path, bits: int, io: str, samples: Samples, *, per_channel: bool = True) -> Converted:
+def quantize_statically(data: bytes, bits: int, options: Int8Options | Int16x8Options, samples: Samples) -> Converted:
     """Quantize weights to int8 and activations to `bits`, ranges from the smallest and largest value seen."""
-    from litert_quantizer import quantizer, recipe_manager
     from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
+    from litert_quantizer.quantizer import AlgorithmName
 
-    data = prepared(source.read_bytes())
-    wanted = recipe_manager.RecipeManager()
+    wanted, per_channel = _recipe(), getattr(options, "per_channel", True)
     wanted.add_static_config(
         EVERYTHING,
-        TFLOperationName.ALL_SUPPORTED,
+        _everything(),
         activation_num_bits=bits,
         weight_num_bits=8,
         weight_granularity=QuantGranularity.CHANNELWISE if per_channel else QuantGranularity.TENSORWISE,
     )
-    if io == FLOAT_IO:
+    if options.io == FLOAT_IO:
         for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
-            wanted.add_quantization_config(EVERYTHING, end, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
-    ranges = _calibrate(data, wanted, samples)
-    work = quantizer.Quantizer(data, wanted.get_quantization_recipe())
-    return Converted(_weights_in(_finish(work, ranges), "int8"), [])
+            wanted.add_quantization_config(EVERYTHING, end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return _quantized(data, wanted, options, "int8", samples)
+
+
+def _recipe() -> Any:
+    from litert_quantizer.recipe_manager import RecipeManager
+
+    return RecipeManager()
+
+
+def _everything() -> Any:
+    from litert_quantizer.qtyping import TFLOperationName
+
+    return TFLOperationName.ALL_SUPPORTED
+
+
+def _weights(options: WeightsOptions) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Which ops have weights rounded how. Blocks are for dense layers: all others then have a scale a channel."""
+    from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
+    from litert_quantizer.quantizer import AlgorithmName
+
+    algorithm = AlgorithmName[ALGORITHMS[options.algorithm]]
+    if not options.granularity.startswith("block"):
+        granularity = {"channel": QuantGranularity.CHANNELWISE, "tensor": QuantGranularity.TENSORWISE}
+        yield _everything(), {"granularity": granularity[options.granularity], "algorithm_key": algorithm}
+        return
+    yield _everything(), {"algorithm_key": algorithm}
+    blocks = QuantGranularity[f"BLOCKWISE_{options.granularity.removeprefix('block')}"]
+    yield TFLOperationName.FULLY_CONNECTED, {"granularity": blocks, "algorithm_key": algorithm}
+
+
+def _quantized(
+    data: bytes, wanted: Any, options: SelectiveOptions, dtype: str, samples: Samples | None = None
+) -> Converted:
+    """Quantize as the recipe says, but for the ops that the options leave in float."""
+    from litert_quantizer.quantizer import AlgorithmName, Quantizer
+
+    for name in left_float(data, options.include, options.exclude) if options.selects else []:
+        # An op's scope is the names of its outputs with a semicolon after each.
+        scope = f"(^|;){re.escape(name)};"
+        wanted.add_quantization_config(scope, _everything(), algorithm_key=AlgorithmName.NO_QUANTIZE)
+    ranges = None if samples is None else _calibrate(data, wanted, samples)
+    recipe = wanted.get_quantization_recipe()
+    return Converted(_weights_in(_finish(Quantizer(data, recipe), ranges), dtype), [], json.loads(json.dumps(recipe)))
 
 
 def _calibrate(data: bytes, wanted: Any, samples: Samples) -> Any:
@@ -108,8 +161,11 @@ def _calibrate(data: bytes, wanted: Any, samples: Samples) -> Any:
     from litert_quantizer.calibrator import Calibrator
 
     (signature,) = parse_model(data, where="the source").signatureDefs
-    name = text(signature.inputs[0].name)
-    rows = [{name: np.ascontiguousarray(sample[np.newaxis], dtype=np.float32)} for sample in samples]
+    only = text(signature.inputs[0].name)
+    rows = [
+        {name or only: np.ascontiguousarray(part) for name, part in named(samples[row : row + 1]).items()}
+        for row in range(len(samples))
+    ]
     calibrator = Calibrator(data, num_threads=1, qsv_update_func=_widened)
     calibrator.calibrate({text(signature.signatureKey): rows}, wanted)
     return calibrator.get_model_qsvs()

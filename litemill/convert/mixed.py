@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.config.schemes import MixedInt8Options
+from litemill.convert.selection import left_float
 from litemill.convert.sensitivity import MEASURED_SAMPLES, noise_of, rank_layers, run
 from litemill.errors import StepFailed
 from litemill.evidence import LayerSensitivity
@@ -33,7 +34,7 @@ class SelectiveQuantizer:
 
     def __init__(self, converter: Any, samples: Samples) -> None:
         self._lite = tensorflow().lite.experimental
-        first = [samples[:1].astype(np.float32)]
+        first = [np.ascontiguousarray(samples[:1])]
         self._debugger = self._lite.QuantizationDebugger(converter=converter, debug_dataset=lambda: iter([first]))
 
     def quantize(self, in_float: set[str]) -> bytes:
@@ -68,7 +69,7 @@ def mix(
     Raises:
         StepFailed: The quantizer finds no layer to quantize.
     """
-    x = np.asarray(samples[:MEASURED_SAMPLES], np.float32)
+    x = np.asarray(samples[:MEASURED_SAMPLES])
     expected = run(reference, x, output)
 
     def quality(data: bytes) -> float:
@@ -79,11 +80,15 @@ def mix(
     layers = rank_layers(best, reference, x, output, by_column=by_column)
     if not layers:
         raise StepFailed("mixed-int8: no layer of this model can be quantized")
-    limit, found = options.max_size * len(best), quality(best)
-    in_float: set[str] = set()
+    limit = options.max_size * len(best)
+    in_float = set(left_float(reference, [], options.exclude)) if options.exclude else set[str]()
+    best = quantizer.quantize(in_float) if in_float else best
+    found = quality(best)
     for layer in layers:
         if found >= options.sqnr_db:
             break
+        if layer.name in in_float:
+            continue
         tried = quantizer.quantize(in_float | {layer.name})
         if len(tried) > limit:
             log.info("%s stays int8: in float the file would have %d bytes", layer.name, len(tried))

@@ -65,7 +65,11 @@ class References:
 
 def parity_samples(x: NDArray[Any], tflite: Path) -> NDArray[Any]:
     """Samples spread evenly over a split: as many as the slowest kernels do in a second or two."""
-    count = max(FEWEST_SAMPLES, min(MOST_SAMPLES, MOST_MACS // max(read_graph(tflite).macs, 1)))
+    return spread_samples(x, max(FEWEST_SAMPLES, min(MOST_SAMPLES, MOST_MACS // max(read_graph(tflite).macs, 1))))
+
+
+def spread_samples(x: NDArray[Any], count: int) -> NDArray[Any]:
+    """At most so many samples, spread evenly over a split."""
     return np.ascontiguousarray(x[np.unique(np.linspace(0, len(x) - 1, count, dtype=int))])
 
 
@@ -132,7 +136,9 @@ def keras_outputs(saved_model: Path, x: NDArray[Any], output: str = "") -> Outpu
     found = []
     for start in range(0, len(x), fixed or BATCH):
         part = x[start : start + (fixed or BATCH)]
+        if fixed and len(part) < fixed:
+            part = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
         fed = {name: part[name] if part.dtype.names else part for name in inputs}
-        outputs = served(**{name: tf.constant(values, inputs[name].dtype) for name, values in fed.items()})
+        outputs = served(**{name: tf.cast(values, inputs[name].dtype) for name, values in fed.items()})
         found.append((outputs[output] if output else next(iter(outputs.values()))).numpy())
-    return np.concatenate(found).astype(np.float32)
+    return np.concatenate(found)[: len(x)].astype(np.float32)

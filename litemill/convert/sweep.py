@@ -87,7 +87,13 @@ def study_calibration(
         reason = source.reason or f"the model has {len(source.inputs)} inputs, one is supported here"
         raise StepFailed(reason, where=str(model / MODEL))
     where = str(dataset / "calibration" / X)
-    check_inputs(splits.calibration.x, {"": source.inputs[0].shape}, where=where, fewest=FEWEST_CALIBRATION_SAMPLES)
+    check_inputs(
+        splits.calibration.x,
+        {"": source.inputs[0].shape},
+        dtypes={"": source.inputs[0].dtype},
+        where=where,
+        fewest=FEWEST_CALIBRATION_SAMPLES,
+    )
     report = compare_inputs(splits.calibration.x, training_samples(dataset / "train"), where=where)
     wanted = _counts(counts, len(splits.calibration))
     with tempfile.TemporaryDirectory(prefix="litemill-calibrate-") as name:

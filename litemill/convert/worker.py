@@ -1,6 +1,7 @@
 """The process that converts: `python -m litemill.convert.worker FOLDER` (see litemill.process.isolation).
 
-A job holds `name`, `saved_model`, `static_model` (where the batch-1 copy goes, shared by the jobs), `calibration`
+A job holds `name`, `saved_model`, `keras` (the same as a Keras archive, or empty), `static_model` (where the batch-1
+copy goes, shared by the jobs), `dtypes` (of the inputs by name), `calibration`
 (the split's `x.npy`, or empty), `train` (the train split's folder, or empty: the outcome is not compared on it), `test`
 (that of the samples to compare outputs on, or none) with the data's `task`, `output` (name of the one that is judged),
 `others` (names of the other outputs), `output_is` (logits, probabilities or empty), `fewest` (calibration samples there
@@ -11,6 +12,7 @@ TensorFlow is not imported.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter
@@ -21,17 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from litemill.artifacts.files import write_manifest
+from litemill.artifacts.files import write_manifest, write_text
+from litemill.artifacts.layout import QUANTIZER_RECIPE
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step, tflite_obstacle
-from litemill.convert.batch import SIGNATURE, free_reshapes
-from litemill.convert.calibration import compare_inputs, training_samples
+from litemill.convert.batch import BATCHED_SAMPLES, SIGNATURE, follow_batch
+from litemill.convert.calibration import compare_inputs, in_own_dtypes, training_samples
 from litemill.convert.collapse import by_column, check_agreement, compare_outputs, warn_of_output
 from litemill.convert.contract import check_inputs, check_outputs, check_variant
-from litemill.convert.findings import Conversion, Findings
-from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples
+from litemill.convert.findings import Conversion, Converted, Findings
+from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples, spread_samples
+from litemill.convert.refusal import refusal
 from litemill.convert.sensitivity import float_counterpart, rank_layers, run
-from litemill.errors import StepFailed
+from litemill.errors import LitemillError, StepFailed
 from litemill.evidence import CalibrationReport, VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.models.backend import tensorflow
@@ -59,11 +63,10 @@ def convert(job: Job) -> None:
     np.random.seed(job["seed"])
     source, conversion, ops_before = _opened(job, step)
     judged = {"output": job["output"], "by_column": by_column(job["task"])} if step.scheme.searches else {}
-    found = conversion(source, step.parsed(), samples, **judged)
+    found = _converted(partial(conversion, **judged), source, step, samples)
     out.write_bytes(found.data)
-    if not _follows_batch(out):
-        _free_batch(out, job["name"])
-    check_variant(out, step, samples if len(samples) else None)
+    follow_batch(out, _real_samples(job, out))
+    check_variant(out, step, samples if len(samples) else None, dtypes=job.get("dtypes", {}))
     findings = Findings(sensitivity=found.sensitivity, calibration=report)
     if len(samples):
         _check_response(out, np.asarray(samples[:CHECKED_SAMPLES]), job)
@@ -72,6 +75,31 @@ def convert(job: Job) -> None:
     findings.ops_before, findings.xnnpack = ops_before(), ask_xnnpack(out)
     findings.parity = _parity(job, out)
     write_manifest(Path(job["findings"]), findings)
+    if found.recipe:
+        write_text(out.with_name(QUANTIZER_RECIPE), json.dumps(found.recipe, indent=1) + "\n")
+
+
+def _converted(conversion: Conversion, source: Path, step: Step, samples: Any) -> Converted:
+    """What a scheme makes of the source.
+
+    Raises:
+        StepFailed: The converter refuses, with the op and the layer; it raises whatever it likes.
+    """
+    try:
+        return conversion(source, step.parsed(), samples)
+    except Exception as error:
+        if isinstance(error, LitemillError | MemoryError):
+            raise
+        log.info("%s: %s", step.name, error, exc_info=True)
+        raise StepFailed(f"{step.name}: {refusal(error)}") from error
+
+
+def _real_samples(job: Job, out: Path) -> Any:
+    """Samples to try batches on: of the test split, else those that calibrate, else noise."""
+    for where in (job.get("test"), job["calibration"]):
+        if where:
+            return spread_samples(np.load(where, mmap_mode="r", allow_pickle=False), BATCHED_SAMPLES)
+    return Runner(out, batch=1).noise(BATCHED_SAMPLES)
 
 
 def _calibration(job: Job, step: Step) -> tuple[Any, CalibrationReport | None]:
@@ -80,7 +108,8 @@ def _calibration(job: Job, step: Step) -> tuple[Any, CalibrationReport | None]:
         return np.empty(0, np.float32), None
     where = job["calibration"]
     samples = np.load(where, mmap_mode="r", allow_pickle=False)
-    check_inputs(samples, job["inputs"], where=where, fewest=job["fewest"])
+    samples = in_own_dtypes(samples, job.get("dtypes", {}))
+    check_inputs(samples, job["inputs"], dtypes=job.get("dtypes", {}), where=where, fewest=job["fewest"])
     training = training_samples(Path(job["train"])) if job["train"] else None
     return samples, compare_inputs(samples, training, where=where)
 
@@ -125,9 +154,13 @@ def _opened(job: Job, step: Step) -> tuple[Path, Conversion, Callable[[], dict[s
             raise StepFailed(obstacle)
         return Path(job["tflite"]), load(step.scheme.from_tflite), dict
     tensorflow().random.set_seed(job["seed"])
-    static = Path(job["static_model"])
+    from litemill.convert.static import static_model, without_loops
+
+    static, keras = Path(job["static_model"]), Path(job["keras"]) if job.get("keras") else None
     if not static.exists():
-        _fix_batch(Path(job["saved_model"]), static)
+        static_model(Path(job["saved_model"]), keras, static)
+    if step.scheme.calibrated:
+        static = without_loops(static, keras, step.name)
     return static, load(step.scheme.from_saved_model), partial(_frozen_ops, static)
 
 
@@ -173,26 +206,6 @@ def _frozen_ops(saved_model: Path) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _fix_batch(saved_model: Path, out: Path) -> None:
-    """Save a copy of a SavedModel whose signature has batch 1, names of inputs and outputs kept.
-
-    Microcontrollers and NPU compilers want static shapes, and a free batch dimension costs a few ops.
-    """
-    tf = tensorflow()
-    model = tf.saved_model.load(str(saved_model))
-    if SIGNATURE not in model.signatures:
-        raise StepFailed(f"has no signature {SIGNATURE!r}", where=str(saved_model), fix="Export the model with one")
-    served = model.signatures[SIGNATURE]
-    inputs = {
-        name: tf.TensorSpec([1, *spec.shape[1:]], spec.dtype, name)
-        for name, spec in served.structured_input_signature[1].items()
-    }
-    fixed = tf.function(lambda **tensors: served(**tensors)).get_concrete_function(**inputs)
-    holder = tf.Module()
-    holder.model = model
-    tf.saved_model.save(holder, str(out), signatures={SIGNATURE: fixed})
-
-
 def _check_response(path: Path, x: Any, job: Job) -> None:
     """Refuse a quantized model whose outputs have stopped following the input, where the float model's do."""
     runner = Runner(path, output=job["output"])
@@ -201,25 +214,6 @@ def _check_response(path: Path, x: Any, job: Job) -> None:
         return
     expected = run(_float_model(job), x, job["output"])
     check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=job["name"])
-
-
-def _follows_batch(path: Path) -> bool:
-    """Whether a batch of two gives the outputs of its samples."""
-    batched, single = Runner(path, batch=2), Runner(path, batch=1)
-    if batched.batch == 1:
-        return False
-    x = single.noise(2)
-    expected = single.run(x)
-    return bool(np.allclose(batched.run(x), expected, rtol=1e-3, atol=1e-3 * float(np.ptp(expected))))
-
-
-def _free_batch(path: Path, name: str) -> None:
-    """Make a file resizable if that takes no other op; it is evaluated sample by sample otherwise."""
-    fixed = path.read_bytes()
-    path.write_bytes(free_reshapes(fixed))
-    if not _follows_batch(path):
-        path.write_bytes(fixed)
-        log.warning("%s: the batch of 1 is fixed in the graph; it is evaluated sample by sample", name)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from litemill.errors import InputError, first_line
 from litemill.evidence import Delegation
 from litemill.flatbuffer.accelerators import ACCELERATORS, Accelerator
 from litemill.flatbuffer.macs import op_macs
@@ -95,6 +96,18 @@ def ask_xnnpack(path: Path) -> Delegation:
         partitions=partitions,
         left={f"{position} {name}": "left by the delegate" for position, name in left},
     )
+
+
+def xnnpack_facts(path: str) -> dict[str, Any]:
+    """As `ask_xnnpack`, as plain data and with a refusal as ours: for `litemill.process.contained`.
+
+    Raises:
+        InputError: LiteRT cannot run the file.
+    """
+    try:
+        return ask_xnnpack(Path(path)).model_dump(mode="json")
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"LiteRT cannot run it: {first_line(error)}", where=path) from None
 
 
 def _left_behind(ops: list[Any], made: set[int], read: set[int]) -> list[tuple[int, str]]:

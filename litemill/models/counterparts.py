@@ -135,6 +135,8 @@ def _options(layer: Any) -> dict[str, Any]:
         config["dtype"] = policy["config"]["name"]
     if type(layer).__name__ == "Normalization":
         config["mean"], config["variance"] = (np.asarray(value).ravel() for value in (layer.mean, layer.variance))
+    if "stateful" in config:
+        config["stateful"] = False  # the counterpart takes batches of any size, and no sample's state
     for key in ("layer", "backward_layer"):
         if key in config:
             inner = getattr(layer, "forward_layer", None) or layer.layer if key == "layer" else layer.backward_layer

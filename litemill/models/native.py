@@ -18,7 +18,7 @@ from litemill.artifacts.foreign import MIB, open_archive, read_member, unpacked_
 from litemill.errors import InputError
 from litemill.models.graph_ops import unknown_operations
 from litemill.models.saved_model import GRAPH, KERAS_METADATA, parse, signatures
-from litemill.models.tflite import read_float
+from litemill.models.tflite import ends_of, read_float
 
 CONFIG, METADATA = "config.json", "metadata.json"
 TEXT = 64 * MIB
@@ -92,8 +92,13 @@ def read_saved_model(folder: str) -> dict[str, Any]:
 
 
 def read_tflite(file: str) -> list[dict[str, Any]]:
-    """The inputs of a float `.tflite`; see `litemill.models.tflite.read_float` for what it may raise."""
-    return [info.model_dump() for info in read_float(Path(file)).inputs]
+    """The inputs of a float `.tflite`, under their names in its signature; nameless where it has none.
+
+    See `litemill.models.tflite.read_float` for what it may raise.
+    """
+    inputs = read_float(Path(file)).inputs
+    names = ends_of(Path(file))[0] or [""] * len(inputs)
+    return [info.model_dump() | {"name": name} for info, name in zip(inputs, names, strict=True)]
 
 
 def _text(value: Any) -> str:

@@ -104,7 +104,8 @@ def _untrusted(nodes: list[dict[str, Any]]) -> Iterator[str]:
 def _peek_tflite(path: Path) -> ModelFacts:
     ends = [TensorInfo.model_validate(info) for info in contained(f"{READERS}:read_tflite", path, where=str(path))]
     inputs = tuple(tuple(None if size < 0 else size for size in info.shape[1:]) for info in ends)
-    return ModelFacts(path, "tflite", "", inputs, (), {}, input_dtypes=tuple(info.dtype for info in ends))
+    names = tuple(info.name for info in ends) if len(ends) > 1 and all(info.name for info in ends) else ()
+    return ModelFacts(path, "tflite", "", inputs, (), {}, names, tuple(info.dtype for info in ends))
 
 
 def _json(text: str, path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from litemill.models.locate import named_as
 from litemill.models.peek import peek
 from litemill.models.precision import in_float32
 from litemill.models.saved_model import signature_of
-from litemill.models.tflite import outputs_of
+from litemill.models.tflite import ends_of, outputs_of
 from litemill.tasks import OutputIs
 
 Array = NDArray[np.float32]
@@ -74,7 +74,7 @@ def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> 
     if facts.is_keras3:
         return _from_keras3(facts, allow_unsafe, output)
     if facts.format == "tflite":
-        return _from_tflite(facts)
+        return _from_tflite(facts, output)
     if facts.format == "saved_model":
         return _from_saved_model(facts, allow_unsafe, output)
     model = _load_keras2(facts, allow_unsafe)
@@ -139,12 +139,13 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
     return LoadedModel(facts, model, predict, export, notes, judged, ending)
 
 
-def _from_tflite(facts: ModelFacts) -> LoadedModel:
+def _from_tflite(facts: ModelFacts, output: str) -> LoadedModel:
     def export(path: Path) -> None:
         shutil.copyfile(facts.path, path)
 
-    predict, ending = partial(outputs_of, facts.path), ending_of_tflite(facts.path)
-    return LoadedModel(facts, None, predict, export, (facts.only_graph,), output_is=ending)
+    judged = judged_position(ends_of(facts.path)[1], output, facts.path)
+    predict, ending = partial(outputs_of, facts.path, judged=judged), ending_of_tflite(facts.path, output)
+    return LoadedModel(facts, None, predict, export, (facts.only_graph,), judged, output_is=ending)
 
 
 def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:
@@ -176,7 +177,7 @@ def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> Loa
             part = x[start : start + size]
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) if batch else part
             fed = {name or next(iter(specs)): value for name, value in named(padded).items()}
-            found = serve(**{key: tf.constant(fed[key], spec.dtype) for key, spec in specs.items()})
+            found = serve(**{key: tf.cast(fed[key], spec.dtype) for key, spec in specs.items()})
             parts.append(np.asarray(found[outputs[judged]])[: len(part)])
         return np.concatenate(parts)
 
@@ -191,18 +192,37 @@ def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> Loa
 
 
 def outputs_of_keras(model: Any, x: Array, judged: int = 0) -> Array:
-    """One output of a Keras model, of either version, for every sample.
+    """One output of a Keras model, of either version, for every sample, in the batches that it was built for.
+
+    Recurrent layers that keep their state start anew with each batch.
 
     Args:
         model: The model.
         x: `[samples, …]`, of several inputs a structured array.
         judged: Position of the output.
     """
+    batch = next((int(tensor.shape[0]) for tensor in model.inputs or [] if tensor.shape[0] is not None), None)
+    keeping = [layer for layer in model.layers if getattr(layer, "stateful", False)]
+    if batch is None and not keeping:
+        return _judged(model.predict(_fed(model, x), batch_size=BATCH, verbose=0), judged)
+    found, size = [], batch or 1
+    for start in range(0, len(x), size):
+        part = x[start : start + size]
+        for layer in keeping:
+            (getattr(layer, "reset_state", None) or layer.reset_states)()
+        filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        found.append(_judged(model.predict_on_batch(_fed(model, filled)), judged)[: len(part)])
+    return np.concatenate(found)
+
+
+def _fed(model: Any, x: Array) -> Any:
+    """Samples as a Keras model takes them: several inputs in its order."""
     parts = named(x)
-    fed = parts[""] if set(parts) == {""} else [parts[name] for name in input_names(model)]
-    found = model.predict(fed, batch_size=BATCH, verbose=0)
-    if isinstance(found, dict):
-        found = list(found.values())
+    return parts[""] if set(parts) == {""} else [parts[name] for name in input_names(model)]
+
+
+def _judged(found: Any, judged: int) -> Array:
+    found = list(found.values()) if isinstance(found, dict) else found
     return np.asarray(found[judged] if isinstance(found, list | tuple) else found)
 
 

@@ -17,6 +17,7 @@ from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest, TensorInfo
 from litemill.flatbuffer import read_graph
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.tflite import ends_of
 from litemill.slim import canonical_digest
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -109,12 +110,17 @@ def save_tflite(export: Callable[[Path], None], manifest: ModelManifest, out: Pa
     """
     with staged(out) as work:
         export(work / TFLITE)
-        graph = read_graph(work / TFLITE)
+        graph, ends = read_graph(work / TFLITE), ends_of(work / TFLITE)
+        # A single input or output keeps the name of its tensor, as it was before there were several.
+        names = [
+            found if len(found) == len(infos) > 1 else [info.name for info in infos]
+            for found, infos in zip(ends, (graph.inputs, graph.outputs), strict=True)
+        ]
         manifest = manifest.model_copy(
             update={
                 "trainable": False,
-                "inputs": [_free_batch(info) for info in graph.inputs],
-                "outputs": [_free_batch(info) for info in graph.outputs],
+                "inputs": [_free_batch(info, name) for info, name in zip(graph.inputs, names[0], strict=True)],
+                "outputs": [_free_batch(info, name) for info, name in zip(graph.outputs, names[1], strict=True)],
                 "parameters": sum(int(np.prod(weight.shape)) for weight in graph.weights),
                 "sha256": canonical_digest((work / TFLITE).read_bytes()),
             }
@@ -123,8 +129,8 @@ def save_tflite(export: Callable[[Path], None], manifest: ModelManifest, out: Pa
     return manifest
 
 
-def _free_batch(info: TensorInfo) -> TensorInfo:
-    return info.model_copy(update={"shape": [-1, *info.shape[1:]]})
+def _free_batch(info: TensorInfo, name: str) -> TensorInfo:
+    return info.model_copy(update={"shape": [-1, *info.shape[1:]], "name": name})
 
 
 def digest_of(model: Any) -> str:

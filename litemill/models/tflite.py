@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.inputs import named
 from litemill.errors import InputError, first_line
 from litemill.evidence import GraphReport
 from litemill.flatbuffer import read_graph
+from litemill.flatbuffer.reader import ints, read_model, signature_names, text
+from litemill.runtime.runner import ordered_names
+from litemill.slim.sharing import pack_shared
 
 FLOAT = "float32"
+INPUTS = (FLOAT, "uint8", "int32", "int64", "bool")
+"""What a float model may take: numbers, or pixels, indices and flags without a scale."""
 
 
 def read_float(path: Path) -> GraphReport:
     """Read a `.tflite` that a run can start from.
 
     Raises:
-        InputError: It is damaged, is quantized already, takes or gives something else than float32, has several
-            inputs or outputs, or its batch is fixed to more than one sample.
+        InputError: It is damaged, is quantized already, gives something else than float32, or its batch is fixed to
+            more than one sample.
     """
     found = read_graph(path)
     stored = Counter(weight.dtype for weight in found.weights if weight.dtype != FLOAT)
-    ends = [info for info in (*found.inputs, *found.outputs) if info.dtype != FLOAT]
-    if stored or any(info.scale for info in ends):
+    ends = [info for info in found.inputs if info.dtype not in INPUTS]
+    ends += [info for info in found.outputs if info.dtype != FLOAT]
+    if stored or ends or any(info.scale for info in found.inputs):
         message = [f"{count} {dtype} weights" for dtype, count in stored.items()]
         message += [f"{info.dtype} tensor {info.name!r}" for info in ends]
         fix = "Give the float32 file it was made from; `litemill inspect` and `litemill benchmark` take it as it is"
         raise InputError(f"is quantized already ({', '.join(message)})", where=str(path), fix=fix)
-    for info in ends:
-        raise InputError(f"has the {info.dtype} tensor {info.name!r}; only float32 is supported", where=str(path))
-    if len(found.inputs) != 1 or len(found.outputs) != 1:
-        what = f"has {len(found.inputs)} inputs and {len(found.outputs)} outputs; a .tflite may have one of each"
-        raise InputError(what, where=str(path), fix="Bring the Keras model or SavedModel it was made from")
     for info in found.inputs:
         if not info.shape or info.shape[0] not in (-1, 1):
             fix = "Convert it with a batch of 1 or a free one"
@@ -43,12 +46,53 @@ def read_float(path: Path) -> GraphReport:
     return found
 
 
-def outputs_of(path: Path, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first output for every sample, one by one as an app runs them.
+def ends_of(path: Path) -> tuple[list[str], list[str]]:
+    """Names of a file's inputs and outputs: those of its signature, else none for inputs and tensors' for outputs.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    inputs, outputs = signature_names(path)
+    own = ordered_names([info.name for info in read_graph(path).outputs])
+    return (inputs if all(inputs) else []), (outputs if outputs and all(outputs) else own)
+
+
+def name_inputs(path: Path, names: Sequence[str]) -> None:
+    """Give a file that names none of its several inputs a signature, in place: the names are in the file's order.
 
     Args:
         path: The file.
-        x: float32 `[samples, …]`.
+        names: One for each input.
+
+    Raises:
+        InputError: It is damaged, or has another number of inputs.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = read_model(path)
+    graph = model.subgraphs[0]
+    inputs, outputs = ints(graph.inputs), ints(graph.outputs)
+    if len(inputs) != len(names):
+        raise InputError(f"has {len(inputs)} inputs, the data {len(names)}: {', '.join(names)}", where=str(path))
+    ends = ordered_names([text(graph.tensors[index].name) for index in outputs])
+    model.signatureDefs = [
+        schema.SignatureDefT(
+            [schema.TensorMapT(name.encode(), index) for name, index in zip(names, inputs, strict=True)],
+            [schema.TensorMapT(name.encode(), index) for name, index in zip(ends, outputs, strict=True)],
+            b"serving_default",
+            0,
+        )
+    ]
+    path.write_bytes(pack_shared(model))
+
+
+def outputs_of(path: Path, x: NDArray[Any], judged: int = 0) -> NDArray[np.float32]:
+    """One output for every sample, one by one as an app runs them.
+
+    Args:
+        path: The file.
+        x: `[samples, …]` in the dtype of the input; of several a structured array, by name or in the file's order.
+        judged: Position of the output.
 
     Returns:
         float32 `[samples, …]`.
@@ -58,19 +102,23 @@ def outputs_of(path: Path, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    names = ends_of(path)[0]
+    parts = named(x)
+    ordered = [parts[name] for name in names] if set(names) == set(parts) else list(parts.values())
     try:
         interpreter: Any = Interpreter(str(path), num_threads=1)
-        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], [1, *x.shape[1:]])
+        for info, part in zip(interpreter.get_input_details(), ordered, strict=True):
+            interpreter.resize_tensor_input(info["index"], [1, *part.shape[1:]])
         interpreter.allocate_tensors()
-        source, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+        inputs, result = interpreter.get_input_details(), interpreter.get_output_details()[judged]["index"]
         outputs = []
-        for sample in x:
-            interpreter.set_tensor(source, np.asarray(sample[np.newaxis], np.float32))
+        for row in range(len(x)):
+            for info, part in zip(inputs, ordered, strict=True):
+                interpreter.set_tensor(info["index"], np.asarray(part[row : row + 1]).astype(info["dtype"]))
             # What recurrent layers keep of the sample before is not this sample's.
             interpreter.reset_all_variables()
             interpreter.invoke()
             outputs.append(interpreter.get_tensor(result)[0])
     except (RuntimeError, ValueError) as error:
-        first = first_line(error)
-        raise InputError(f"LiteRT cannot run it: {first}", where=str(path)) from None
+        raise InputError(f"LiteRT cannot run it: {first_line(error)}", where=str(path)) from None
     return np.stack(outputs)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,22 @@ from numpy.typing import NDArray
 from litemill.artifacts.inputs import joined, named, sample_shapes
 from litemill.config.data_kinds import Kernels
 from litemill.errors import InputError, first_line
+from litemill.runtime.quantization import dequantize, quantize, random_values
+
+log = logging.getLogger(__name__)
 
 MAX_BATCH = 64
 BATCH_ELEMENTS = 1 << 16
 """Input elements of one invocation: more would not make it faster, but push activations out of a core's cache."""
 COPIES_BYTES = 512 << 20
 """Most that the cores' own copies of the weights may take together."""
-
-SIGN_BIT, ONE_HALF = np.uint32(1 << 31), np.float32(0.5).view(np.uint32)
-"""Bits of a float32."""
+PROVED_SAMPLES = 4
+"""Samples whose answers in a batch are compared with those they get alone, before a batch is trusted."""
+APART = 1e-3
+"""Difference of one sample's answer that is allowed, relative to how far the samples' answers lie apart: relative to
+the spread over classes, that all samples get the same answer would pass for rounding."""
+ROUNDING = 1e-5
+"""The same, relative to the largest answer: what float32 sums in another order differ by."""
 
 
 class Runner:
@@ -34,14 +43,15 @@ class Runner:
 
     Args:
         path: The file.
-        batch: Samples in one invocation, by default what suits the size of a sample. A model that cannot be resized
-            runs one by one; see the attribute `batch`.
+        batch: Samples in one invocation, by default what suits the size of a sample: then the first answers of a batch
+            are compared with those that the samples get alone. A model that cannot be resized, or that mixes the
+            samples of a batch, runs one by one; see the attribute `batch`.
         threads: Cores to compute on; all by default.
         kernels: Which kernels compute.
         output: Name in the signature of the output that `run` returns, of a model with several; the first by default.
 
     Raises:
-        InputError: LiteRT cannot open the file, it has no such output, or several inputs that no signature tells apart.
+        InputError: LiteRT cannot open the file, or it has no such output.
     """
 
     def __init__(
@@ -53,7 +63,7 @@ class Runner:
         kernels: Kernels = "xnnpack",
         output: str = "",
     ) -> None:
-        self.path, self.kernels, self._asked = Path(path), kernels, output
+        self.path, self.kernels, self._asked, self._proved = Path(path), kernels, output, batch is not None
         cores = threads or len(os.sched_getaffinity(0))
         try:
             copies = COPIES_BYTES // max(self.path.stat().st_size, 1)
@@ -80,16 +90,21 @@ class Runner:
         return {name: tuple(int(size) for size in info["shape"][1:]) for name, info in self.inputs.items()}
 
     def noise(self, samples: int, seed: int = 0) -> NDArray[Any]:
-        """Seeded numbers in [0, 1) for every input."""
+        """Seeded values for every input: in [0, 1) for floats (see `random_values`)."""
         rng = np.random.default_rng(seed)
-        return joined({name: rng.random((samples, *shape), np.float32) for name, shape in self.sample_shapes.items()})
+        shapes, found = self.sample_shapes, {}
+        for name, info in self.inputs.items():
+            dtype = np.float32 if info["quantization"][0] else info["dtype"]
+            found[name] = random_values(rng, (samples, *shapes[name]), dtype, 0.0, 1.0)
+        return joined(found)
 
     def run(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """The output for every sample.
 
         Args:
-            x: float32 `[samples, …]` as the model was trained on; may be memory-mapped. Of several inputs a structured
-                array (see `litemill.artifacts.inputs`).
+            x: `[samples, …]` as the model was trained on, float32 or the integers that the model takes; may be
+                memory-mapped. Of several inputs a structured array (see `litemill.artifacts.inputs`); where the file
+                does not name its inputs, they are taken in its order.
 
         Returns:
             float32 `[samples, …]`, dequantized by the output's own scale.
@@ -97,10 +112,13 @@ class Runner:
         Raises:
             InputError: A sample has another shape than the model's input.
         """
+        x = self._in_order(x)
         given = sample_shapes(x.shape[1:], x.dtype)
         if given != self.sample_shapes:
             what = f"a sample has {_message(given)}, it takes {_message(self.sample_shapes).removeprefix('shape ')}"
             raise InputError(what, where=str(self.path))
+        if not self._proved:
+            self._prove(np.asarray(x[: min(PROVED_SAMPLES, self.batch)]))
         found = np.empty((len(x), *self.output["shape"][1:]), np.float32)
         starts = itertools.count(0, self.batch)
 
@@ -120,6 +138,40 @@ class Runner:
             work(self._opened[0])
         return found
 
+    def _in_order(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Samples under this file's own names of its inputs, where it has none that anybody else would know."""
+        names = list(self.inputs)
+        if not self._opened[0].unnamed or len(x.dtype.names or ()) != len(names):
+            return x
+        return x.view(np.dtype([(name, *x.dtype.descr[at][1:]) for at, name in enumerate(names)]))
+
+    def _prove(self, x: NDArray[Any]) -> None:
+        """Run sample by sample from here on if a batch gives other answers: some graphs mix what is in it."""
+        self._proved = True
+        if self.batch == 1 or not len(x):
+            return
+        alone = self._open(1)
+        expected = np.concatenate([alone.run(named(x[at : at + 1])) for at in range(len(x))])
+        if not same_answers(self._opened[0].run(named(x)), expected):
+            log.info("%s: its answers depend on what else is in a batch; it runs sample by sample", self.path)
+            self._opened, self.batch, self.inputs, self.output = [alone], 1, alone.inputs, alone.output
+
+
+def same_answers(found: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:
+    """Whether each sample got the answer that is expected, to rounding.
+
+    Args:
+        found: `[samples, …]`.
+        expected: The same; tells also how far the answers of different samples lie apart, output by output.
+    """
+    if found.shape != expected.shape:
+        return False
+    apart = np.ptp(expected, axis=0, keepdims=True) if len(expected) else 0.0
+    largest = float(np.max(np.abs(expected), initial=0.0))
+    with np.errstate(invalid="ignore"):
+        close = np.abs(found - expected) <= APART * apart + ROUNDING * largest
+    return bool(np.all(close | (found == expected) | (np.isnan(found) & np.isnan(expected))))
+
 
 class _Interpreter:
     """One LiteRT interpreter, opened for a batch size and tried once, so that no later call fails on its shape."""
@@ -130,7 +182,8 @@ class _Interpreter:
         resolver = OpResolverType.BUILTIN_REF if kernels == "reference" else OpResolverType.AUTO
         interpreter = Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=resolver)
         self._names = _signature(interpreter)
-        inputs = self._inputs(interpreter, path)
+        self.unnamed = False
+        inputs = self._inputs(interpreter)
         samples = {name: [int(size) for size in info["shape"][1:]] for name, info in inputs.items()}
         elements = sum(int(np.prod(sample)) for sample in samples.values())
         self.batch = batch or max(1, min(MAX_BATCH, BATCH_ELEMENTS // max(elements, 1)))
@@ -139,7 +192,7 @@ class _Interpreter:
                 interpreter.resize_tensor_input(info["index"], [self.batch, *samples[name]])
         interpreter.allocate_tensors()
         self._interpreter = interpreter
-        self.inputs = self._inputs(interpreter, path)
+        self.inputs = self._inputs(interpreter)
         self.output = self._chosen(interpreter, path, output)
         self._stored = {name: np.zeros((self.batch, *samples[name]), info["dtype"]) for name, info in inputs.items()}
         self._scratch = {name: np.empty((2, self.batch, *sample), np.float32) for name, sample in samples.items()}
@@ -149,23 +202,28 @@ class _Interpreter:
             if any(tensor.shape[:1] != (self.batch,) for tensor in found):
                 raise ValueError("the output does not follow the batch")
 
-    def _inputs(self, interpreter: Any, path: Path) -> dict[str, dict[str, Any]]:
-        """Details of the inputs by their names in the signature; of the only one under the empty name."""
+    def _inputs(self, interpreter: Any) -> dict[str, dict[str, Any]]:
+        """Details of the inputs by their names in the signature; of the only one under the empty name.
+
+        Without a signature they have their tensors' names, and who feeds them goes by the order.
+        """
         details = interpreter.get_input_details()
         if len(details) == 1:
             return {"": details[0]}
-        if set(self._names["inputs"].values()) != {info["index"] for info in details}:
-            fix = "Keep its signature: deploy.keep has signatures by default"
-            raise InputError(f"has {len(details)} inputs and no signature that names them", where=str(path), fix=fix)
         by_index = {info["index"]: info for info in details}
-        return {name: by_index[index] for name, index in self._names["inputs"].items()}
+        if set(self._names["inputs"].values()) == set(by_index):
+            return {name: by_index[index] for name, index in self._names["inputs"].items()}
+        self.unnamed = True
+        return dict(zip(ordered_names([str(info["name"]) for info in details]), details, strict=True))
 
     def _chosen(self, interpreter: Any, path: Path, output: str) -> dict[str, Any]:
         details: list[dict[str, Any]] = interpreter.get_output_details()
         if not output:
             return details[0]
-        index = self._names["outputs"].get(output, -1)
-        known = ", ".join(sorted(self._names["outputs"])) or "none by name"
+        tensors = zip(ordered_names([str(info["name"]) for info in details]), details, strict=True)
+        names = self._names["outputs"] or {name: int(info["index"]) for name, info in tensors}
+        index = names.get(output, -1)
+        known = ", ".join(sorted(names))
         found = next((info for info in details if info["index"] == index), None)
         if found is None:
             raise InputError(f"has no output {output!r}; it has {known}", where=str(path))
@@ -175,8 +233,7 @@ class _Interpreter:
         """The output for up to a batch of samples by input, dequantized; a smaller batch is filled up with zeros."""
         for name, part in x.items():
             count, stored = len(part), self._stored[name]
-            values = np.asarray(part, np.float32)
-            quantize(values, self.inputs[name], out=stored[:count], scratch=self._scratch[name][:, :count])
+            quantize(part, self.inputs[name], out=stored[:count], scratch=self._scratch[name][:, :count])
             stored[count:] = 0
         self._invoke()
         return dequantize(self._interpreter.get_tensor(self.output["index"])[:count], self.output)
@@ -187,6 +244,12 @@ class _Interpreter:
         # State of recurrent layers must not go from one sample to the next: which that is depends on the batches.
         self._interpreter.reset_all_variables()
         self._interpreter.invoke()
+
+
+def ordered_names(names: Sequence[str]) -> list[str]:
+    """Names for inputs that have none in a signature: those of their tensors if they tell them apart, else numbers."""
+    distinct = all(names) and len(set(names)) == len(names)
+    return list(names) if distinct else [f"input_{at}" for at in range(len(names))]
 
 
 def _signature(interpreter: Any) -> dict[str, dict[str, int]]:
@@ -204,50 +267,3 @@ def _message(shapes: dict[str, tuple[int, ...]]) -> str:
     if set(shapes) == {""}:
         return f"shape {list(shapes[''])}"
     return ", ".join(f"{name or 'one unnamed input'} {list(shape)}" for name, shape in shapes.items())
-
-
-def quantize(
-    values: NDArray[np.float32],
-    details: dict[str, Any],
-    *,
-    out: NDArray[Any] | None = None,
-    scratch: NDArray[np.float32] | None = None,
-) -> NDArray[Any]:
-    """Real values to a tensor's own dtype: round(x / scale) + zero point, saturated; halves go away from zero.
-
-    Args:
-        values: float32, of any shape.
-        details: The tensor's `dtype` and `quantization` (scale, zero point), as LiteRT tells them.
-        out: Where to write, of the tensor's dtype and the values' shape; a new array by default.
-        scratch: `[2, …]` room for two more arrays of the values' shape, for who quantizes batch after batch.
-
-    Returns:
-        `out`, or the new array.
-    """
-    dtype = np.dtype(details["dtype"])
-    scale, zero_point = details["quantization"]
-    stored: NDArray[Any] = np.empty(values.shape, dtype) if out is None else out
-    if not scale:
-        stored[...] = values
-        return stored
-    scaled, half = np.empty((2, *values.shape), np.float32) if scratch is None else scratch
-    limits = np.iinfo(dtype)
-    np.divide(values, np.float32(scale), out=scaled)
-    # np.copysign(0.5, scaled), seven times faster: the sign bit of each value over the bits of one half.
-    np.bitwise_and(scaled.view(np.uint32), SIGN_BIT, out=half.view(np.uint32))
-    np.bitwise_or(half.view(np.uint32), ONE_HALF, out=half.view(np.uint32))
-    np.add(scaled, half, out=scaled)
-    np.trunc(scaled, out=scaled)
-    np.add(scaled, np.float32(zero_point), out=scaled)
-    np.clip(scaled, limits.min, limits.max, out=scaled)
-    stored[...] = scaled
-    return stored
-
-
-def dequantize(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
-    """A tensor's stored values to real ones: scale · (q − zero point)."""
-    scale, zero_point = details["quantization"]
-    if not scale:
-        return values.astype(np.float32)
-    real: NDArray[np.float32] = (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-    return real

@@ -24,6 +24,7 @@ from litemill.errors import InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.models.ending import settled
 from litemill.models.fit import check_fit
+from litemill.models.sized import sized
 from litemill.models.source import LoadedModel, load_source, outputs_of_keras
 from litemill.models.store import save_graph, save_model, save_tflite
 from litemill.runtime import Runner
@@ -82,6 +83,7 @@ def _import(spec: ModelSpec, dataset: Path, out: Path, baseline: Path, origin_sh
     path = fetch(resolved, sha256=origin_sha256)
     source = load_source(path, allow_unsafe=spec.allow_unsafe, output=data.manifest.output)
     check_fit(source.facts, tuple(data.manifest.input_shape), "the data", data.manifest.inputs)
+    source = sized(source, data.manifest.inputs or {"": data.manifest.input_shape})
     x = np.asarray(data.test.x[:SAMPLES])
     reference = _reference(source, x, data.manifest, uri)
     source = _proved(source, reference, x)

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import VARIANT
-from litemill.errors import InputError, first_line
-from litemill.evidence import Evidence, GraphReport, VariantManifest
-from litemill.flatbuffer.delegation import ask_xnnpack
+from litemill.errors import InputError
+from litemill.evidence import Delegation, Evidence, GraphReport, VariantManifest
 from litemill.flatbuffer.graph import read_graph
 from litemill.flatbuffer.reader import read_bytes
-from litemill.flatbuffer.sizes import measure_sizes
+from litemill.flatbuffer.sizes import FileSizes, measure_sizes
+from litemill.process.contained import contained
 from litemill.slim.rewrite import canonical_digest
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Inspection(Evidence):
     gzip_bytes: int
     zstd_bytes: int
     graph: GraphReport
+    cannot_run: str = Field("", description="why LiteRT cannot run it on this host; empty where it can")
     variant: VariantManifest | None = Field(
         None, description="its variant.json where that is beside it: what cannot be read from the file"
     )
@@ -47,7 +48,7 @@ def inspect(file: str | Path) -> Inspection:
         Sizes, digests, ops, weights, what was fused, and what accelerators would take.
 
     Raises:
-        InputError: The file is missing, is not a `.tflite`, is damaged, or LiteRT cannot open it.
+        InputError: The file is missing, is not a `.tflite` or is damaged.
 
     Example:
         >>> import litemill as lm
@@ -61,15 +62,19 @@ def inspect(file: str | Path) -> Inspection:
 def inspect_file(path: Path) -> Inspection:
     """Read a `.tflite`, and ask LiteRT what XNNPACK takes of it on this host.
 
+    A file with ops that LiteRT does not know (a vendor's own, compiled for an NPU) is read all the same.
+
     Raises:
-        InputError: The file is missing, is no `.tflite`, is damaged, or LiteRT cannot open it.
+        InputError: The file is missing, is no `.tflite` or is damaged.
     """
-    data, graph, sizes = read_bytes(path), read_graph(path), measure_sizes(path)
+    data = read_bytes(path)
+    facts = contained(f"{__name__}:facts_of", path, where=str(path))
+    graph, sizes, refused = GraphReport.model_validate(facts["graph"]), FileSizes(*facts["sizes"]), ""
     try:
-        graph.delegation["xnnpack"] = ask_xnnpack(path)
-    except (RuntimeError, ValueError) as error:
-        first = first_line(error)
-        raise InputError(f"LiteRT cannot open it: {first}", where=str(path)) from None
+        asked = contained("litemill.flatbuffer.delegation:xnnpack_facts", path, where=str(path))
+        graph.delegation["xnnpack"] = Delegation.model_validate(asked)
+    except InputError as error:
+        refused = error.what
     digest = hashlib.sha256(data).hexdigest()
     variant = _manifest_beside(path, digest)
     if variant and variant.graph:
@@ -78,12 +83,26 @@ def inspect_file(path: Path) -> Inspection:
         file=str(path),
         sha256=digest,
         variant=variant,
-        canonical_sha256=canonical_digest(data),
+        canonical_sha256=facts["canonical_sha256"],
+        cannot_run=refused,
         size_bytes=sizes.raw,
         gzip_bytes=sizes.gzip,
         zstd_bytes=sizes.zstd,
         graph=graph,
     )
+
+
+def facts_of(path: str) -> dict[str, Any]:
+    """What stands in a file, as plain data; called where it can do no harm.
+
+    Raises:
+        InputError: It is no `.tflite` or is damaged.
+    """
+    return {
+        "graph": read_graph(Path(path)).model_dump(mode="json"),
+        "sizes": list(measure_sizes(Path(path))),
+        "canonical_sha256": canonical_digest(read_bytes(Path(path))),
+    }
 
 
 def _manifest_beside(path: Path, digest: str) -> VariantManifest | None:

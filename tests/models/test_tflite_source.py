@@ -15,6 +15,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from litemill.artifacts.files import read_manifest
+from litemill.artifacts.inputs import joined
+from litemill.benchmark.files import subject_of
 from litemill.config.run import RunSpec
 from litemill.config.schemes import SCHEMES, NoOptions
 from litemill.config.steps import parse_step, tflite_obstacle
@@ -26,10 +28,13 @@ from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest, VariantManifest
 from litemill.flatbuffer import read_graph
 from litemill.models import load_model, peek
+from litemill.models.sized import sized
+from litemill.models.source import load_source
+from litemill.models.store import save_tflite
 from litemill.plugins import load
 from litemill.runtime import Runner
 from litemill.slim import slim
-from tests.workshop import convert_here
+from tests.workshop import convert_here, keras
 
 RECIPES: dict[str, Any] = {
     "float32": "float32",
@@ -193,3 +198,44 @@ def test_a_fixed_batch_is_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(convert_object_to_bytearray(model))
     with pytest.raises(InputError, match=r"has the fixed shape \[16, 8, 8, 1\]\. Convert it with a batch of 1"):
         peek(tmp_path / "m.tflite")
+
+
+def test_a_file_with_several_inputs_and_no_signature_is_fed_in_its_order(tmp_path: Path) -> None:
+    """Slimmed without its signature, or made by another tool: nothing names its inputs."""
+    k = keras()
+    left, right = k.Input((4,), name="left"), k.Input((6,), name="right")
+    both = k.layers.Concatenate()([k.layers.Dense(3)(left), k.layers.Dense(5, activation="relu")(right)])
+    model = k.Model([left, right], k.layers.Dense(2)(both))
+    model.export(str(tmp_path / "model/saved_model"))
+    folder = tmp_path / "two.tflite"
+    convert_here(tmp_path / "model", "float32", [-1, 4], folder, inputs={"left": [-1, 4], "right": [-1, 6]})
+    order = [info.shape[-1] for info in read_graph(folder).inputs]
+    folder.write_bytes(slim(folder.read_bytes(), keep=()))
+    rng = np.random.default_rng(0)
+    parts = {name: rng.normal(size=(30, size)).astype(np.float32) for name, size in zip("ab", order, strict=True)}
+    x = joined(parts)
+    source = sized(load_source(folder), {name: part.shape[1:] for name, part in parts.items()})
+    assert source.notes[-1].endswith("by their order: a, b")
+    expected = model.predict([parts["ab"[order.index(4)]], parts["ab"[order.index(6)]]], verbose=0)
+    assert np.allclose(source.predict(x), expected, atol=1e-5)
+    manifest = save_tflite(source.export, ModelManifest(origin="", origin_sha256=""), tmp_path / "artifact")
+    assert [info.name for info in manifest.inputs] == ["a", "b"]
+    assert np.allclose(Runner(tmp_path / "artifact/model.tflite").run(x), expected, atol=1e-5)
+    assert np.allclose(Runner(folder).run(x), expected, atol=1e-5), "benchmark and inspect take the file itself"
+    subject = subject_of(folder)
+    assert subject.unnamed
+    assert np.array_equal(subject.raw(x).view(np.uint8), x.view(np.uint8))
+    int8 = from_tflite.int8(tmp_path / "artifact/model.tflite", parse_step("int8").parsed(), x)  # type: ignore[arg-type]
+    (tmp_path / "int8.tflite").write_bytes(int8.data)
+    assert np.corrcoef(Runner(tmp_path / "int8.tflite").run(x).ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def test_a_float_tflite_with_state_starts_anew_with_each_sample(tmp_path: Path) -> None:
+    k = keras()
+    inputs = k.Input((6, 2))
+    k.Model(inputs, k.layers.Dense(2)(k.layers.LSTM(4)(inputs))).export(str(tmp_path / "model/saved_model"))
+    file = convert_here(tmp_path / "model", "float32", [-1, 6, 2], tmp_path / "lstm.tflite")
+    x = np.random.default_rng(0).normal(size=(12, 6, 2)).astype(np.float32)
+    found = load_source(file).predict(x)
+    assert np.array_equal(load_source(file).predict(x[::-1])[::-1], found)
+    assert np.allclose(Runner(file).run(x), found, atol=1e-6)

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from litemill.errors import InputError
 from litemill.flatbuffer import read_graph
 from litemill.runtime import Runner
-from litemill.runtime.runner import quantize
+from litemill.runtime.quantization import quantize
 from tests.workshop import RECIPES, convert_here, digits, keras, workshop, write_model
 
 

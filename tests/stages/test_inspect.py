@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from typer.testing import CliRunner
 
 from litemill.artifacts.files import read_manifest
@@ -22,7 +23,8 @@ from litemill.flatbuffer import read_graph, read_model
 from litemill.flatbuffer.accelerators import ACCELERATORS
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.flatbuffer.fusion import count_folded
-from litemill.slim import slim
+from litemill.slim import slim, slim_files
+from litemill.slim.sharing import pack_shared
 from litemill.stages.inspect import differences, inspect_file
 from tests.workshop import workshop
 from tests.zoo import tflite
@@ -39,6 +41,48 @@ def test_resnet() -> None:
     shortcuts = 8 * 8 * 8 * 16 + 4 * 4 * 16 * 32
     assert graph.macs_by_op == {"CONV_2D": macs + shortcuts, "FULLY_CONNECTED": 320}
     assert (graph.conversions, graph.float_ops) == (0, {})
+
+
+def custom_op(path: Path, name: bytes = b"ethos-u") -> Path:
+    """A file with one op that only a vendor's runtime knows."""
+    model = read_model(tflite("dense", "int8"))
+    model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex].customCode = name
+    code = model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex]
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    for op in model.subgraphs[0].operators:
+        if model.operatorCodes[op.opcodeIndex] is code:
+            op.builtinOptions, op.builtinOptionsType = None, 0
+    path.write_bytes(pack_shared(model))
+    return path
+
+
+def test_a_file_that_litert_cannot_run_is_read_and_compared_all_the_same(tmp_path: Path) -> None:
+    """Compiled for an NPU, or with a vendor's ops: what the flatbuffer says is said, and why it cannot be run."""
+    file = custom_op(tmp_path / "vendor.tflite")
+    found = inspect_file(file)
+    assert "ethos-u" in found.graph.ops
+    assert found.graph.weights
+    assert found.graph.inputs[0].dtype == "int8"
+    assert re.search("LiteRT cannot run it: .*ethos-u", found.cannot_run)
+    assert "xnnpack" not in found.graph.delegation
+    assert inspect_file(tflite("dense", "int8")).cannot_run == ""
+    shown = RUN.invoke(cli.app, ["inspect", str(file)])
+    assert shown.exit_code == 0
+    assert "LiteRT cannot run it" in shown.output
+    other = RUN.invoke(cli.app, ["diff", str(file), str(tflite("dense", "int8"))])
+    assert other.exit_code == 1
+    assert "op ethos-u" in other.output
+
+
+def test_what_cannot_be_proved_is_not_slimmed(tmp_path: Path) -> None:
+    file = custom_op(tmp_path / "vendor.tflite")
+    before = file.read_bytes() + bytes(64)
+    file.write_bytes(before)
+    report = slim_files({"vendor": file})["vendor"]
+    assert not report.applied
+    assert "nothing proves" in report.reason
+    assert file.read_bytes() == before
+    assert report.after_bytes == report.before_bytes == len(before)
 
 
 def test_depthwise() -> None:
