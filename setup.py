@@ -16,7 +16,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["litemill", "litemill.*"]),
     package_data={"litemill": ["py.typed", "report/templates/*", "models/known.json"]},
     install_requires=[
@@ -41,6 +41,7 @@ setup(
         "zstandard",
     ],
     extras_require={
+        "all": ["litemill[train,pipelines,devices]"],
         "train": [
             "tensorflow>=2.21",
             "tf-keras>=2.21",
@@ -55,9 +56,13 @@ setup(
             "flask-cors",
             "hypothesis",
             "import-linter",
+            "ipykernel",  # with nbclient: runs the notebook
             "kubernetes-validate",
             "moto[s3]>=5.1",
             "mypy",
+            "nbclient",
+            "nbformat",
+            "pandas",
             "podman-compose",
             "pytest",
             "pytest-xdist",

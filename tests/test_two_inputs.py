@@ -23,7 +23,7 @@ from litemill.config.targets import parse_target
 from litemill.convert import convert_bundle
 from litemill.convert.parity import keras_outputs
 from litemill.data import Splits, prepare_data
-from litemill.doctor import diagnose
+from litemill.doctor.diagnose import diagnose
 from litemill.doctor.preflight import preflight
 from litemill.errors import InputError
 from litemill.evaluate import evaluate_bundle

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from litemill.cli import console
+from litemill.cli.console import Json
 from litemill.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from litemill.convert.sweep import CalibrationStudy
 
 SHOWN = 10
@@ -21,17 +23,19 @@ SHOWN = 10
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("calibrate")(calibrate)
+    app.command("calibrate", rich_help_panel="Files and devices")(calibrate)
 
 
 def calibrate(
-    config: Annotated[Path | None, typer.Argument(help="run config (YAML); or give both folders below")] = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="convert with 1, 10, 50, … samples and evaluate each")] = False,
-    counts: Annotated[str, typer.Option(help="numbers of samples to try, with commas, instead of the usual")] = "",
-    scheme: Annotated[str, typer.Option(help="int8, int16x8 or mixed-int8")] = "int8",
-    model: Annotated[Path | None, typer.Option(help="folder of `litemill import` or `litemill step`")] = None,
-    dataset: Annotated[Path | None, typer.Option(help="folder of `litemill data`")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+    config: Annotated[Path | None, typer.Argument(help="Run config (YAML); or give both folders below.")] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Convert with 1, 10, 50, … samples and evaluate each.")
+    ] = False,
+    counts: Annotated[str, typer.Option(help="Numbers of samples to try, with commas, instead of the usual.")] = "",
+    scheme: Annotated[str, typer.Option(help="int8, int16x8 or mixed-int8.")] = "int8",
+    model: Annotated[Path | None, typer.Option(help="Folder that import-model or train wrote.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="Folder that prepare-data wrote.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Compare the calibration samples with the training data, and show which stretch a tensor's range most."""
     from litemill.convert.sweep import study_calibration
@@ -48,9 +52,9 @@ def calibrate(
             raise ConfigError("needs a run config, or --model and --dataset")
         study = study_calibration(model, dataset, scheme=scheme, counts=asked, seed=seed)
     if as_json:
-        console.out.print_json(study.model_dump_json())
+        console.print_json(study)
         return
-    _tell(study)
+    _show(study)
 
 
 def _prepared(config: Path, folder: Path, model: Path | None, dataset: Path | None) -> tuple[Path, Path]:
@@ -73,10 +77,10 @@ def _counts(written: str) -> list[int]:
     try:
         return [int(word) for word in written.split(",") if word.strip()]
     except ValueError:
-        raise ConfigError(f"{written!r} are no numbers with commas between them", where="--counts") from None
+        raise ConfigError(f"{written!r} are not numbers with commas between them", where="--counts") from None
 
 
-def _tell(study: CalibrationStudy) -> None:
+def _show(study: CalibrationStudy) -> None:
     report = study.report
     low, high = report.value_range
     lies = f"{report.samples} calibration samples in [{low:g}, {high:g}]"
@@ -93,6 +97,8 @@ def _tell(study: CalibrationStudy) -> None:
 
 
 def _points(study: CalibrationStudy) -> Table:
+    from rich.table import Table
+
     title = f"{study.scheme} by number of calibration samples; float32 {study.metric} {study.baseline:.4f}"
     table = Table("samples", study.metric, "drop", "95 % CI", "as float32", title=title)
     for point in study.points:
@@ -111,6 +117,8 @@ def _points(study: CalibrationStudy) -> Table:
 
 
 def _stretches(study: CalibrationStudy) -> Table:
+    from rich.table import Table
+
     title = "samples that stretch a tensor's range most (rows of the calibration split)"
     table = Table("sample", "class", "tensor", "made by", "range without it", "with it", "wider", title=title)
     for one in study.stretches[:SHOWN]:

@@ -8,23 +8,26 @@ from typing import Annotated
 import typer
 
 from litemill.cli import console
+from litemill.cli.console import Json
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("check")(check)
+    app.command("check", rich_help_panel="Whole runs")(check)
 
 
-def check(config: Annotated[Path, typer.Argument(help="run config (YAML)")]) -> None:
-    """Read a run config and the sources it names; tell what is wrong with them, before any compute."""
-    from litemill.config.load import load_config
-    from litemill.doctor.preflight import preflight
+def check(
+    config: Annotated[Path, typer.Argument(help="Run config (YAML).", show_default=False)], as_json: Json = False
+) -> None:
+    """Check a run config and the model and data it names, before any compute."""
+    from litemill.doctor.check import check as check_config
 
-    spec = load_config(config)
-    facts = preflight(spec)
-    for warning in facts.warnings:
+    found = check_config(config)
+    if as_json:
+        console.print_json(found)
+        return
+    for warning in found.warnings:
         console.warn(warning)
-    counts = ", ".join(f"{count} {split}" for split, count in facts.samples.items())
-    console.out.print(
-        f"{config}: {len(spec.recipes)} recipes, input {facts.inputs or facts.input_shape}, {counts} samples"
-    )
+    counts = ", ".join(f"{count} {split}" for split, count in found.samples.items())
+    shape = found.inputs or tuple(found.input_shape)
+    console.out.print(f"{config}: {found.recipes} recipes, input {shape}, {counts} samples")

@@ -1,61 +1,60 @@
-"""How the command lines talk: rich consoles, and one line for an error instead of a traceback.
+"""How the command lines talk: consoles, JSON for programs, and one line for an error instead of a traceback.
 
-A text is printed as it is: what looks like rich's markup (`[/b]`) or an emoji (`:bug:`) in a path, a name or an error
-has no meaning, a control character is shown and not sent to the terminal, and a secret is hidden. Whoever wants colours
-says so with `styled`.
+Rich is loaded when something is shown with it: `litemill --help` should not wait for it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
-from typing import IO, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from litemill.errors import LitemillError
-from litemill.pipelines.interrupt import Interrupted, interruptible
-from litemill.redact import RedactingFormatter, redact
+
+if TYPE_CHECKING:
+    from litemill.cli.plain import PlainConsole as PlainConsole
+    from litemill.cli.plain import shown_text as shown_text
+    from litemill.cli.plain import styled as styled
+
+    out: PlainConsole
+    err: PlainConsole
 
 WIDE = 140
 """Columns where the output is no terminal: a table in a log should not be broken into pieces."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Terminal codes, half characters, and marks that turn the direction of what follows."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and all else to standard error.")]
 
 
-class PlainConsole(Console):
-    """A console for which a text is nothing but text."""
+def __getattr__(name: str) -> Any:
+    """The consoles on standard output and standard error, and what `plain` has, when they are first used."""
+    if name not in ("out", "err", "PlainConsole", "shown_text", "styled"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from litemill.cli import plain
 
-    def __init__(self, file: IO[str] | None = None, *, stderr: bool = False, width: int | None = None) -> None:
-        super().__init__(file=file, stderr=stderr, width=width, markup=False, emoji=False)
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """What rich makes of any text: of a line, a cell, a title, a branch of a tree."""
-        return super().render_str(shown_text(text), **options)
-
-
-def shown_text(value: object) -> str:
-    """Anything as a text fit for a terminal: secrets hidden, control characters as `\\x1b`."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", redact(str(value)))
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+    made = {"out": lambda: plain.PlainConsole(width=wide), "err": lambda: plain.PlainConsole(stderr=True)}
+    value = globals()[name] = made[name]() if name in made else getattr(plain, name)
+    return value
 
 
-def styled(*parts: object) -> Text:
-    """A line of texts, some of them with a style: `styled("ship ", (winner, "bold"))`."""
-    pairs = [part if isinstance(part, tuple) else (part, "") for part in parts]
-    return Text.assemble(*((shown_text(text), str(style)) for text, style in pairs))
+def print_json(value: Any) -> None:
+    """Print evidence, or a mapping or list of it, as one JSON document: secrets hidden, NaN as null."""
+    from pydantic_core import to_json
+
+    from litemill.redact import redact
+
+    sys.stdout.write(redact(to_json(value, indent=2, inf_nan_mode="null").decode()) + "\n")
 
 
-out = PlainConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
-err = PlainConsole(stderr=True)
+def warn(text: object, *, as_json: bool = False) -> None:
+    """Print a warning; to standard error where standard output is JSON."""
+    from litemill.cli import console
 
-
-def warn(text: object) -> None:
-    """Print a warning."""
-    out.print(styled(("warning:", "yellow"), " ", text), soft_wrap=True)
+    shown = console.styled(("warning:", "yellow"), " ", text)
+    (console.err if as_json else console.out).print(shown, soft_wrap=True)
 
 
 def run(app: typer.Typer) -> None:
@@ -64,6 +63,9 @@ def run(app: typer.Typer) -> None:
 
     `LITEMILL_DEBUG=1` shows the traceback of any error.
     """
+    from litemill.pipelines.interrupt import Interrupted, interruptible
+    from litemill.redact import RedactingFormatter
+
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=os.environ.get("LITEMILL_LOG", "WARNING").upper(), handlers=[handler])
@@ -71,11 +73,15 @@ def run(app: typer.Typer) -> None:
         with interruptible():
             app()
     except Interrupted as signal:
-        err.print(styled(("interrupted", "bold red"), f" by {signal}"), highlight=False)
+        from litemill.cli import console
+
+        console.err.print(console.styled(("interrupted", "bold red"), f" by {signal}"), highlight=False)
         sys.exit(signal.exit_code)
     except LitemillError as error:
         if os.environ.get("LITEMILL_DEBUG"):
             raise
+        from litemill.cli import console
+
         for line in str(error).splitlines():
-            err.print(styled(("error:", "bold red"), " ", line), soft_wrap=True, highlight=False)
+            console.err.print(console.styled(("error:", "bold red"), " ", line), soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)

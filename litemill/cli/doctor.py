@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from litemill.cli import console
+from litemill.cli.console import Json
+
+if TYPE_CHECKING:
+    from litemill.doctor.findings import Diagnosis
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("doctor")(doctor)
+    app.command("doctor", rich_help_panel="Whole runs")(doctor)
 
 
 def doctor(
-    config: Annotated[Path, typer.Argument(help="run config (YAML)")],
-    markdown: Annotated[Path | None, typer.Option(help="write the diagnosis to this Markdown file too")] = None,
+    config: Annotated[Path, typer.Argument(help="Run config (YAML).", show_default=False)],
+    markdown: Annotated[Path | None, typer.Option(help="Write the diagnosis to this Markdown file too.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Examine a run's data, preprocessing, layers and recipes. Exit code 1 where something makes the run useless."""
     from litemill.artifacts.files import write_text
     from litemill.config.load import load_config
-    from litemill.doctor import diagnose, to_markdown
+    from litemill.doctor.diagnose import diagnose
+    from litemill.doctor.findings import to_markdown
 
     diagnosis = diagnose(load_config(config))
+    if as_json:
+        console.print_json(diagnosis)
+    else:
+        _show(diagnosis)
+    if markdown:
+        write_text(markdown, to_markdown(diagnosis))
+    if any(finding.level == "error" for finding in diagnosis.findings):
+        raise typer.Exit(1)
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    from rich.table import Table
+
     for finding in diagnosis.findings:
         fix = f". {finding.fix}" if finding.fix else ""
         line = console.styled((f"{finding.level}:", STYLES[finding.level]), " ", finding.what + fix)
@@ -40,7 +58,3 @@ def doctor(
             cells = [layer.prune or "yes", layer.cluster or "yes", layer.qat or "yes"]
             table.add_row(layer.name, layer.type, str(layer.parameters), *cells)
         console.out.print(table)
-    if markdown:
-        write_text(markdown, to_markdown(diagnosis))
-    if any(finding.level == "error" for finding in diagnosis.findings):
-        raise typer.Exit(1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from litemill.cli import console
+from litemill.cli.console import Json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from litemill.plugins import Registry
 
 Row = dict[str, Any]
@@ -21,12 +21,12 @@ Row = dict[str, Any]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("list")(list_extensions)
+    app.command("list", rich_help_panel="Files and devices")(list_extensions)
 
 
 def list_extensions(
-    what: Annotated[str, typer.Argument(help="schemes, targets, data, metrics or storage; everything without it")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+    what: Annotated[str, typer.Argument(help="schemes, targets, data, metrics or storage; all without it.")] = "",
+    as_json: Json = False,
 ) -> None:
     """List what a config can name: ours, and what installed packages bring.
 
@@ -39,7 +39,7 @@ def list_extensions(
         raise ConfigError(f"there is no list of {shown(what)}; {nearest(what, list(registries))}")
     found = {name: _rows(*registries[name]) for name in registries if what in ("", name)}
     if as_json:
-        console.out.print_json(json.dumps(found))
+        console.print_json(found)
     else:
         for name, rows in found.items():
             console.out.print(_table(name, rows))
@@ -80,12 +80,14 @@ def _rows(registry: Registry[Any], takes: Callable[[Any], list[str]]) -> list[Ro
 
 
 def _table(name: str, rows: list[Row]) -> Table:
+    from rich.table import Table
+
     headings: Mapping[str, str] = {"metrics": "for", "storage": "address"}
     table = Table("name", "what it is", headings.get(name, "options"), "from", title=name, title_justify="left")
     for row in rows:
         if "error" in row:
-            table.add_row(escape(row["name"]), f"[red]{escape(row['error'])}[/]", "", "")
+            table.add_row(row["name"], console.styled((row["error"], "red")), "", "")
             continue
         cells = (row["name"], row["summary"], ", ".join(row["takes"]), f"{row['package']} {row['version']}")
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     return table

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from litemill.cli.console import styled
-from litemill.config.run import RunSpec
-from litemill.evidence import Estimate
-from litemill.pipelines.observe import TaskEvent
 from litemill.pipelines.plan import PlannedModel, plan, written
-from litemill.pipelines.tasks import slug
-from litemill.select.results import Results, TargetResult, VariantResult
+from litemill.pipelines.preview import delivery_tasks
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from litemill.config.run import RunSpec
+    from litemill.evidence import Estimate
+    from litemill.pipelines.observe import TaskEvent
+    from litemill.select.results import Results, TargetResult, VariantResult
 
 MARKS = {"done": ("✓", "green"), "cached": ("=", "blue"), "failed": ("✗", "red")}
 VERDICTS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
@@ -39,9 +44,7 @@ def plan_tree(spec: RunSpec) -> Tree:
 def _add_model(tree: Tree, spec: RunSpec, model: PlannedModel, task: str) -> None:
     branch = tree.add(styled((task, "bold")))
     if model.recipes:
-        steps = ["ptq"] * bool(model.uncalibrated) + ["int8-convert"] * bool(model.calibrated)
-        steps += ["evaluate", *(f"benchmark-{slug(target.name)}" for target in spec.targets), "log-variants"]
-        delivery = branch.add(f"deliver-{model.name}: {' → '.join(steps)}")
+        delivery = branch.add(f"deliver-{model.name}: {' → '.join(delivery_tasks(spec, model))}")
         for name, recipe in model.recipes.items():
             delivery.add(styled((name, "cyan"), "  ", written(recipe)))
     for child in model.children:

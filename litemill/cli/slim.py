@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from litemill.cli import console
+from litemill.cli.console import Json
+
+if TYPE_CHECKING:
+    from litemill.evidence import SlimReport
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("slim")(slim)
+    app.command("slim", rich_help_panel="Files and devices")(slim)
 
 
 def slim(
-    source: Annotated[Path, typer.Argument(help="the .tflite to slim", metavar="IN")],
-    out: Annotated[Path, typer.Argument(help="the file to write", metavar="OUT")],
-    keep: Annotated[str, typer.Option(help="of names, signatures, metadata; with commas, or none")] = "signatures",
+    source: Annotated[Path, typer.Argument(help="The .tflite to slim.", metavar="FILE", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.", show_default=False)],
+    keep: Annotated[str, typer.Option(help="Of names, signatures, metadata; with commas, or none.")] = "signatures",
     samples: Annotated[
-        Path | None, typer.Option(help=".npy of float inputs to compare outputs on; random ones without it")
+        Path | None, typer.Option(help=".npy of float inputs to compare outputs on; random ones without it.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a smaller copy that is proved to compute the same; a plain copy where it cannot be."""
     from litemill.errors import StepFailed
-    from litemill.slim import slim_file
+    from litemill.stages.slim import slim
 
     kept = [] if keep == "none" else [name.strip() for name in keep.split(",") if name.strip()]
-    report = slim_file(source, out, keep=kept, samples=samples)
+    report = slim(source, out=out, keep=kept, samples=samples)
+    if as_json:
+        console.print_json(report)
+    elif report.before:
+        _show(out, report)
     if report.reason and not report.before:
         raise StepFailed(f"not slimmed, {out} is a plain copy: {report.reason}", where=str(source))
+
+
+def _show(out: Path, report: SlimReport) -> None:
+    from rich.table import Table
+
     table = Table("bytes", "before", "after", title=str(out))
     for section, before in report.before.items():
         table.add_row(section, f"{before:,}", f"{report.after[section]:,}")

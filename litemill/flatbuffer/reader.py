@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from litemill.errors import InputError
@@ -17,13 +18,44 @@ EXTERNAL = 1
 """A buffer whose offset is above this stands behind the flatbuffer, in files over 2 GB."""
 
 
-def _names(enum: type) -> dict[int, str]:
-    return {value: name for name, value in vars(enum).items() if not name.startswith("_")}
+@cache
+def schema() -> Any:
+    """The module of the schema's classes, loaded when a file is read: it is large, and a plan needs none of it."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
 
 
-OP_NAMES = _names(schema.BuiltinOperator)
-DTYPE_NAMES = {code: name.lower() for code, name in _names(schema.TensorType).items()}
-ACTIVATION_NAMES = _names(schema.ActivationFunctionType)
+class Names(Mapping[int, str]):
+    """The names of an enumeration of the schema by their numbers.
+
+    Args:
+        enumeration: Its name in the schema.
+        lower: Whether names are in lower case.
+    """
+
+    def __init__(self, enumeration: str, *, lower: bool = False) -> None:
+        self.enumeration, self.lower = enumeration, lower
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        known = vars(getattr(schema(), self.enumeration))
+        found = {value: name for name, value in known.items() if not name.startswith("_")}
+        return {value: name.lower() for value, name in found.items()} if self.lower else found
+
+    def __getitem__(self, number: int) -> str:
+        return self._names[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+OP_NAMES = Names("BuiltinOperator")
+DTYPE_NAMES = Names("TensorType", lower=True)
+ACTIVATION_NAMES = Names("ActivationFunctionType")
 
 NUMPY_DTYPES: dict[str, Any] = {
     name: np.dtype(name)
@@ -69,7 +101,7 @@ def parse_model(data: bytes | bytearray, *, where: str) -> Any:
     if len(data) < 8 or data[4:8] != IDENTIFIER:
         raise InputError("is no .tflite file (it lacks the mark TFL3)", where=where)
     try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        model = schema().ModelT.InitFromObj(schema().Model.GetRootAs(data, 0))
         for buffer in model.buffers or []:
             if (buffer.offset or 0) > EXTERNAL:
                 buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
@@ -100,7 +132,7 @@ def op_name(model: Any, op: Any) -> str:
     """Name of an op's type, as in the schema; a custom op's own name."""
     code = model.operatorCodes[op.opcodeIndex]
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-    if builtin == schema.BuiltinOperator.CUSTOM and code.customCode:
+    if builtin == schema().BuiltinOperator.CUSTOM and code.customCode:
         return text(code.customCode)
     return OP_NAMES.get(builtin, f"BUILTIN_{builtin}")
 

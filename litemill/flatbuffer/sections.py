@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from litemill.flatbuffer.reader import ints, parse_model
+from litemill.flatbuffer.reader import ints, parse_model, schema
 
 SECTIONS = ("weights", "quantization", "names", "metadata", "graph")
 NAME_SLOT = 10
@@ -62,7 +61,7 @@ def _spans(data: bytes, vectors: Iterator[Any]) -> set[tuple[int, int]]:
 
 def _name_spans(data: bytes) -> Iterator[tuple[int, int]]:
     """Place and size of each tensor's name, its length field and final zero included."""
-    root = schema.Model.GetRootAs(data, 0)
+    root = schema().Model.GetRootAs(data, 0)
     for graph in (root.Subgraphs(index) for index in range(root.SubgraphsLength())):
         for tensor in (graph.Tensors(index) for index in range(graph.TensorsLength())):
             slot = tensor._tab.Offset(NAME_SLOT)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+from litemill.config.base import nearest
 from litemill.config.data_kinds import Kernels
+from litemill.errors import ConfigError
 from litemill.evaluate import evaluate_bundle
 from litemill.evidence import Evaluation
 from litemill.evidence.display import ByRecipe
@@ -16,7 +19,7 @@ def evaluate(
     *,
     out: str | Path,
     reference: str | Path | None = None,
-    kernels: Kernels = "xnnpack",
+    kernels: Kernels | str = "xnnpack",
 ) -> ByRecipe[Evaluation]:
     """Evaluate a bundle on the test split, all variants in a process of its own that may crash.
 
@@ -32,6 +35,7 @@ def evaluate(
         The evaluation of each variant by recipe; failed ones are passed on with their reason.
 
     Raises:
+        ConfigError: There are no such kernels.
         InputError: Something is not such a folder, or the reference was evaluated on other samples.
 
     Example:
@@ -40,5 +44,9 @@ def evaluate(
         >>> baseline["baseline"].metric, baseline["baseline"].value > 0.8
         ('top1', True)
     """
+    known: tuple[Kernels, ...] = get_args(Kernels)
+    chosen = next((one for one in known if one == kernels), None)
+    if chosen is None:
+        raise ConfigError(f"unknown kernels {kernels!r}; {nearest(kernels, known)}", where="kernels")
     paired = None if reference is None else Path(reference)
-    return ByRecipe(evaluate_bundle(Path(variants), Path(dataset), Path(out), paired, kernels=kernels))
+    return ByRecipe(evaluate_bundle(Path(variants), Path(dataset), Path(out), paired, kernels=chosen))

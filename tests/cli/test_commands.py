@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from litemill.artifacts.files import read_manifest
@@ -14,6 +19,8 @@ from litemill.errors import ConfigError
 from litemill.evidence import Evaluation, ModelManifest, VariantManifest
 
 shell = CliRunner()
+ROOT = Path(__file__).parents[2]
+QUICK = '{"device": "host", "seconds": 0.1}'
 
 
 @pytest.fixture
@@ -42,12 +49,18 @@ def test_a_recipe_step_by_step(config: Path, tmp_path: Path) -> None:
     """Data, import, one train-aware step, conversion, evaluation: each reads what the one before wrote."""
     made = {name: tmp_path / name for name in ("data", "model", "base", "pruned", "variants", "baseline", "found")}
     run("check", config)
-    run("data", config, made["data"])
-    run("import", config, made["data"], made["model"], made["base"])
-    run("step", "prune", config, made["model"], made["data"], made["pruned"], "--set", "sparsity=0.4")
-    run("convert", made["pruned"], made["variants"], "--recipe", "small=int8", "--dataset", made["data"])
-    run("evaluate", made["base"], made["data"], made["baseline"])
-    shown = run("evaluate", made["variants"], made["data"], made["found"], "--reference", made["baseline"])
+    run("prepare-data", config, "--out", made["data"])
+    run("import-model", config, made["data"], "--out", made["model"], "--baseline", made["base"])
+    asked = ["--config", config, "--set", "sparsity=0.4"]
+    run("train", made["model"], made["data"], "prune", "--out", made["pruned"], *asked)
+    small = ["--recipe", "small=int8", "--dataset", made["data"]]
+    done = json.loads(run("convert", made["pruned"], "--out", made["variants"], *small, "--json"))
+    run("evaluate", made["base"], made["data"], "--out", made["baseline"])
+    shown = run("evaluate", made["variants"], made["data"], "--out", made["found"], "--reference", made["baseline"])
+    timed = ["--target", QUICK, "--baseline", made["base"], "--dataset", made["data"], "--json"]
+    measured = json.loads(run("benchmark", made["variants"], "--out", tmp_path / "host", *timed))
+    assert (measured[0]["recipe"], measured[0]["status"]) == ("small", "ok")
+    assert done["small"] == json.loads((made["variants"] / "small" / "variant.json").read_text())
     assert [record.step for record in read_manifest(made["pruned"] / "model.json", ModelManifest).steps] == ["prune"]
     assert read_manifest(made["variants"] / "small" / "variant.json", VariantManifest).scheme == "int8"
     found = read_manifest(made["found"] / "small" / "evaluation.json", Evaluation)
@@ -58,19 +71,62 @@ def test_a_recipe_step_by_step(config: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (["step", "pruen"], "did you mean 'prune'"),
-        (["step", "prune", "--set", "sparsty=0.5"], "did you mean 'sparsity'"),
-        (["step", "prune", "--set", "sparsity"], "is no KEY=VALUE"),
+        (["train", "m", "d", "pruen"], "did you mean 'prune'"),
+        (["train", "m", "d", "prune", "--set", "sparsty=0.5"], "did you mean 'sparsity'"),
+        (["train", "m", "d", "prune", "--set", "sparsity"], "is not KEY=VALUE"),
+        (["train", "m", "d", "int8"], "'int8' converts a model"),
+        (["convert", "m", "--recipe", "small=int9"], "--recipe small=int9: unknown step 'int9'"),
+        (["evaluate", "v", "d", "--kernels", "refrence"], "did you mean 'reference'"),
+        (["benchmark", "."], "needs --baseline, --dataset"),
     ],
 )
-def test_a_wrong_step_is_told_before_anything_is_loaded(
-    config: Path, tmp_path: Path, words: list[str], answer: str
+def test_a_wrong_word_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], answer: str
 ) -> None:
-    """The folders are not even looked at."""
-    name, step, *options = words
+    """The folders, which are not there, are not even looked at."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=answer):
-        shell.invoke(
-            app,
-            [name, step, str(config), *[str(tmp_path)] * 2, str(tmp_path / "out"), *options],
-            catch_exceptions=False,
-        )
+        shell.invoke(app, [*words, "--out", str(tmp_path / "out")], catch_exceptions=False)
+
+
+def test_help_loads_nothing_that_computes() -> None:
+    """Neither numpy nor pydantic nor Rich: `litemill --help` answers at once."""
+    code = "import sys, litemill.cli.app; print([name for name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in ast.literal_eval(done.stdout)}
+    assert not loaded & {"numpy", "pydantic", "rich", "yaml", "kfp", "mlflow", "tensorflow"}
+
+
+def test_a_plan_loads_no_kubeflow(config: Path) -> None:
+    """A plan reads the model and the data, and runs nothing."""
+    code = (
+        f"import sys; from litemill.cli.app import app; app(['plan', {str(config)!r}, '--json'], standalone_mode=False)"
+    )
+    listing = f"{code}; print([name for name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in ast.literal_eval(done.stderr.strip().splitlines()[-1])}
+    assert not loaded & {"kfp", "mlflow", "tensorflow", "ai_edge_litert"}
+    plan = json.loads(done.stdout)
+    assert [model["name"] for model in plan["models"]] == ["source", "prune"]
+    assert plan["models"][1]["recipes"] == {"pruned": "prune(sparsity=0.4) → int8"}
+    assert "benchmark-host-prune" in plan["tasks"]
+
+
+def test_every_command_whose_result_a_program_may_want_prints_json() -> None:
+    """All but those whose result is a file that they were told to write."""
+    without = {
+        name
+        for name, command in get_command(app).commands.items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert without == {"compile", "components"}
+
+
+def test_warnings_stay_out_of_the_json(config: Path) -> None:
+    """Standard output is one document."""
+    written = yaml.safe_load(config.read_text())
+    written["data"]["limit"]["calibration"] = 2
+    config.write_text(yaml.safe_dump(written))
+    found = json.loads(run("check", config, "--json"))
+    assert "the calibration set has 2 samples" in found["warnings"][0]
+    assert "warning:" in run("check", config)

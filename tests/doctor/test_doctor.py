@@ -16,7 +16,8 @@ from litemill.config.run import DataSpec, Preprocessing, RunSpec
 from litemill.data.checks import open_source
 from litemill.data.digits import open_digits
 from litemill.data.preprocess import preprocess
-from litemill.doctor import diagnose, to_markdown
+from litemill.doctor.diagnose import diagnose
+from litemill.doctor.findings import to_markdown
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling
 from litemill.models import load_model

@@ -22,7 +22,7 @@ from litemill.config.schemes import SCHEMES, NoOptions
 from litemill.config.steps import parse_step, tflite_obstacle
 from litemill.convert import from_tflite
 from litemill.data import Splits
-from litemill.doctor import diagnose
+from litemill.doctor.diagnose import diagnose
 from litemill.doctor.preflight import preflight
 from litemill.errors import InputError, StepFailed
 from litemill.evidence import ModelManifest, VariantManifest

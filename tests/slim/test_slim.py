@@ -213,11 +213,11 @@ def test_digest_ignores_names_but_not_weights() -> None:
 
 def test_the_command_writes_the_file_and_tells_what_was_saved(tmp_path: Path) -> None:
     source, out = tflite("ds_cnn", "int8"), tmp_path / "out.tflite"
-    done = CliRunner().invoke(cli.app, ["slim", str(source), str(out), "--keep", "none"])
+    done = CliRunner().invoke(cli.app, ["slim", str(source), "--out", str(out), "--keep", "none"])
     assert done.exit_code == 0, done.output
     assert f"{source.stat().st_size:,}" in done.output
     assert f"{out.stat().st_size:,}" in done.output
     assert "tflm: bit-identical on 4 samples" in done.output
     assert out.read_bytes() == slim(source.read_bytes(), ())
-    again = CliRunner().invoke(cli.app, ["slim", str(source), str(out)])
+    again = CliRunner().invoke(cli.app, ["slim", str(source), "--out", str(out)])
     assert isinstance(again.exception, ConfigError)
