@@ -1,5 +1,7 @@
 """Names of the files a step leaves: the on-disk contract between steps."""
 
+from litemill.config.names import file_name
+
 DATASET = "dataset.json"
 SPLITS = ("train", "calibration", "test")
 X, Y = "x.npy", "y.npy"
@@ -16,11 +18,20 @@ QUANTIZER_RECIPE = "quantizer_recipe.json"
 EVALUATION = "evaluation.json"
 SAMPLES = "samples.npz"
 MEASUREMENT = "measurement.json"
+MEASUREMENTS = "measurement.*.json"
+"""Those of a recipe on all targets, in the output folder of a run."""
 
 RESULTS = "results.json"
+VARIANTS = "variants"
+"""Folder with one folder a recipe, beside `results.json`."""
 REPORT = "report.html"
 SUMMARY = "summary.md"
 DIAGNOSIS = "diagnosis.md"
 
 FAILURE = "failure.json"
 """In place of any artifact: which task failed, and why."""
+
+
+def measurement_name(target: str) -> str:
+    """File of a recipe's measurement on a target, in the output folder of a run."""
+    return MEASUREMENTS.replace("*", file_name(target))

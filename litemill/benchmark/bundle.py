@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.artifacts.files import read_manifest, staged, write_manifest
-from litemill.artifacts.layout import MEASUREMENT, TFLITE, VARIANT
+from litemill.artifacts.bundle import read_bundle
+from litemill.artifacts.files import staged, write_manifest
+from litemill.artifacts.layout import MEASUREMENT, TFLITE
 from litemill.benchmark.locks import device_lock
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
@@ -20,7 +21,7 @@ from litemill.config.run import BASELINE
 from litemill.config.targets import TARGETS, TargetSpec, parse_target
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
-from litemill.evidence import Estimate, Measurement, VariantManifest
+from litemill.evidence import Estimate, Measurement
 from litemill.tasks import decisions
 
 log = logging.getLogger(__name__)
@@ -78,17 +79,12 @@ def benchmark_bundle(
 
 def _subjects(bundle: Path, task: str) -> tuple[dict[str, Subject], dict[str, Measurement]]:
     """What can be measured by recipe, and a failed measurement for the rest."""
-    manifests = sorted(bundle.glob(f"*/{VARIANT}"))
-    if not manifests:
-        raise InputError("holds no variants", where=str(bundle), fix=f"A bundle has one folder a recipe with {VARIANT}")
     subjects, dead = {}, {}
-    for path in manifests:
-        manifest = read_manifest(path, VariantManifest)
-        recipe = path.parent.name
+    for recipe, manifest in read_bundle(bundle).items():
         if manifest.status == "failed":
             dead[recipe] = failed(manifest.reason)
             continue
-        file = path.parent / TFLITE
+        file = bundle / recipe / TFLITE
         if not file.is_file():
             raise InputError("is missing", where=str(file))
         try:

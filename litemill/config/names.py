@@ -35,6 +35,11 @@ def slug(text: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in text.lower()).split())
 
 
+def file_name(text: str) -> str:
+    """Text fit for a file name or the name of a metric: `ssh://pi@host` becomes `ssh_pi_host`."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_")
+
+
 def distinct(names: Iterable[str], what: str) -> None:
     """Refuse two names that tasks and labels cannot tell apart.
 

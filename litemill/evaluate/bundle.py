@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.bundle import read_bundle
 from litemill.artifacts.files import read_manifest, staged, write_manifest
-from litemill.artifacts.layout import DATASET, EVALUATION, SAMPLES, TFLITE, VARIANT
+from litemill.artifacts.layout import DATASET, EVALUATION, SAMPLES, TFLITE
 from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE
 from litemill.errors import InputError
 from litemill.evaluate.statistics import RESAMPLES, paired_bootstrap_difference, paired_proportion_difference
-from litemill.evidence import DatasetManifest, Estimate, Evaluation, VariantManifest
+from litemill.evidence import DatasetManifest, Estimate, Evaluation
 from litemill.process.isolation import Job, run_isolated
 from litemill.tasks import agreement, metric_of
 
@@ -81,18 +82,6 @@ def evaluate_bundle(
             evaluation = _complete(work / name, name, reason, data, baseline)
             write_manifest(work / name / EVALUATION, evaluation)
             found[name] = evaluation
-    return found
-
-
-def read_bundle(variants: Path) -> dict[str, VariantManifest]:
-    """The manifests of a bundle by recipe name, sorted.
-
-    Raises:
-        InputError: There is no variant in it.
-    """
-    found = {path.parent.name: read_manifest(path, VariantManifest) for path in sorted(variants.glob(f"*/{VARIANT}"))}
-    if not found:
-        raise InputError("holds no variants", where=str(variants))
     return found
 
 

@@ -11,16 +11,24 @@ from itertools import islice
 from pathlib import Path
 
 from litemill.artifacts.files import read_manifest, sha256_of
-from litemill.artifacts.layout import DIAGNOSIS, EVALUATION, REPORT, RESULTS, SUMMARY, TFLITE, VARIANT
+from litemill.artifacts.layout import (
+    DIAGNOSIS,
+    EVALUATION,
+    REPORT,
+    RESULTS,
+    SUMMARY,
+    TFLITE,
+    VARIANT,
+    VARIANTS,
+    measurement_name,
+)
 from litemill.artifacts.proof import check_bundles
 from litemill.errors import ConfigError, InputError, LitemillError
 from litemill.process import locks
 from litemill.select.results import Results
-from litemill.track.variants import plain
 
 FILES = "files.json"
 """In a results folder: its files and their digests, so that a later run replaces these and nothing else."""
-VARIANTS = "variants"
 PROBE_BYTES = 1 << 20
 OTHER = "Name another folder"
 MANY = 1000
@@ -102,7 +110,7 @@ def _listed(out: Path) -> set[str]:
         pass  # written before there was such a list: what results.json speaks of
     ours = {RESULTS, REPORT, SUMMARY, DIAGNOSIS}
     for variant in results.variants:
-        measured = [f"measurement.{plain(target)}.json" for target in variant.measurements]
+        measured = [measurement_name(target) for target in variant.measurements]
         ours |= {f"{VARIANTS}/{variant.recipe}/{name}" for name in (TFLITE, VARIANT, EVALUATION, *measured)}
     return ours
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import EVALUATION, VARIANT
+from litemill.artifacts.layout import EVALUATION, MEASUREMENTS, VARIANT, VARIANTS
 from litemill.evidence import Evaluation, Measurement, VariantManifest
 from litemill.select import VariantEvidence
-
-VARIANTS = "variants"
 
 
 def read_evidence(folder: Path) -> VariantEvidence:
@@ -23,7 +21,7 @@ def read_evidence(folder: Path) -> VariantEvidence:
     Raises:
         InputError: A manifest is missing or broken.
     """
-    measured = [read_manifest(file, Measurement) for file in sorted(folder.glob("measurement.*.json"))]
+    measured = [read_manifest(file, Measurement) for file in sorted(folder.glob(MEASUREMENTS))]
     return VariantEvidence(
         variant=read_manifest(folder / VARIANT, VariantManifest),
         evaluation=read_manifest(folder / EVALUATION, Evaluation) if (folder / EVALUATION).exists() else None,

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from litemill.artifacts.files import read_manifest, sha256_of
-from litemill.artifacts.layout import REPORT, RESULTS, SUMMARY, TFLITE
+from litemill.artifacts.layout import REPORT, RESULTS, SUMMARY, TFLITE, VARIANTS
 from litemill.artifacts.proof import check_digest
 from litemill.artifacts.storage import fetch, publish
 from litemill.errors import InputError, StepFailed
@@ -55,7 +55,7 @@ def release_winner(results: Path, uri: str) -> str:
         raise StepFailed("no variant met the budget, so there is nothing to release", where=str(results))
     with tempfile.TemporaryDirectory() as beside:
         folder = Path(beside) / "release"
-        shutil.copytree(results / "variants" / winner.recipe, folder)
+        shutil.copytree(results / VARIANTS / winner.recipe, folder)
         check_digest(folder / TFLITE, winner.sha256)
         for name in (RESULTS, REPORT, SUMMARY):
             shutil.copyfile(results / name, folder / name)

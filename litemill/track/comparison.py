@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litemill.artifacts.files import staged, write_manifest
-from litemill.artifacts.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY
+from litemill.artifacts.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY, VARIANTS
 from litemill.artifacts.proof import check_variant
 from litemill.config.run import Budget
 from litemill.errors import InputError
@@ -20,8 +20,6 @@ from litemill.track.store import MAX_TAG, store_errors, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-VARIANTS = "variants"
 
 
 def compare(

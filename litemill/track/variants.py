@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litemill import __version__
+from litemill.artifacts.bundle import recipe_folders
 from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
+from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT, measurement_name
 from litemill.artifacts.proof import check_variant
-from litemill.errors import InputError
+from litemill.config.names import file_name
 from litemill.evidence import Evaluation, Measurement, VariantManifest
 from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
 from litemill.track.store import store_errors, write
@@ -40,11 +40,6 @@ class Record:
         if self.variant.status == "failed":
             return self.variant.reason
         return self.evaluation.reason if self.evaluation and self.evaluation.status == "failed" else ""
-
-
-def plain(target: str) -> str:
-    """A target's name fit for a file name or a metric: `ssh://pi@host` becomes `ssh_pi_host`."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", target).strip("_")
 
 
 def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measurements: Sequence[Path]) -> list[str]:
@@ -82,10 +77,7 @@ def read_records(variants: Path, evaluation: Path, measurements: Sequence[Path])
     Raises:
         InputError: The bundle holds no variant, or a manifest cannot be read.
     """
-    folders = sorted(file.parent for file in variants.glob(f"*/{VARIANT}"))
-    if not folders:
-        raise InputError(f"holds no variant (no folder with {VARIANT})", where=str(variants))
-    return [_read(folder, evaluation, measurements) for folder in folders]
+    return [_read(folder, evaluation, measurements) for folder in recipe_folders(variants).values()]
 
 
 def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Record:
@@ -163,7 +155,7 @@ def metrics_of(record: Record) -> dict[str, float]:
             }
     for target, measurement in record.measurements.items():
         if measurement.status == "ok":
-            found |= {f"{plain(target)}/{name}": value for name, value in _measured(measurement).items()}
+            found |= {f"{file_name(target)}/{name}": value for name, value in _measured(measurement).items()}
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
@@ -188,8 +180,8 @@ def _measured(measurement: Measurement) -> dict[str, float | None]:
 def _tags(record: Record) -> dict[str, str]:
     failed = {target: item for target, item in record.measurements.items() if item.status == "failed"}
     tags = {STATUS: "failed" if record.reason else "ok"}
-    tags |= {f"litemill.{plain(target)}.kind": item.kind for target, item in record.measurements.items()}
-    tags |= {f"litemill.{plain(target)}.reason": item.reason for target, item in failed.items()}
+    tags |= {f"litemill.{file_name(target)}.kind": item.kind for target, item in record.measurements.items()}
+    tags |= {f"litemill.{file_name(target)}.reason": item.reason for target, item in failed.items()}
     lines = [f"`{' → '.join(record.variant.steps)}`"]
     if record.reason:
         tags[REASON] = record.reason
@@ -208,6 +200,5 @@ def _stage(record: Record, folder: Path) -> Path:
         if file.exists():
             shutil.copyfile(file, folder / file.name)
     for target, measurement in record.measurements.items():
-        name = f"measurement.{plain(target)}.json"
-        (folder / name).write_text(measurement.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / measurement_name(target)).write_text(measurement.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return folder

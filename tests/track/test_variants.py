@@ -9,11 +9,11 @@ from mlflow import MlflowClient
 
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT
+from litemill.config.names import file_name
 from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement
 from litemill.track import log_variants, start_run, tracking_uri
 from litemill.track.runs import NOTE, PARENT, REASON
-from litemill.track.variants import plain
 from tests.made_evidence import FASHION, write_bundle
 
 PCQAT, FAILED = FASHION[7], FASHION[8]
@@ -113,4 +113,4 @@ def test_an_empty_bundle_is_told(store: Path, tmp_path: Path) -> None:
     ("target", "expected"), [("host", "host"), ("ssh://pi@lab:22", "ssh_pi_lab_22"), ("ethos-u55-128", "ethos-u55-128")]
 )
 def test_a_target_gives_a_plain_name(target: str, expected: str) -> None:
-    assert plain(target) == expected
+    assert file_name(target) == expected
