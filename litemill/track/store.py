@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litemill.errors import LitemillError, first_line
+from litemill.process import locks
 from litemill.redact import redact, redact_value
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ QUIET = {
 }
 """Defaults set before MLflow is imported: nothing phones home, and a dead server is told in seconds, not minutes."""
 
+LONGEST_WAIT = 300.0
+"""Seconds to wait for another process that makes, upgrades or writes to the database."""
 MAX_IN_BATCH, MAX_METRICS = 100, 1000
 MAX_PARAM, MAX_TAG = 6000, 8000
 
@@ -56,9 +59,17 @@ def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    if uri.startswith(SQLITE):
-        Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute().parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri)
+    if not uri.startswith(SQLITE):
+        return MlflowClient(tracking_uri=uri)
+    database = Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(database.parent, os.W_OK):
+        return MlflowClient(tracking_uri=uri)
+    # MLflow makes its tables when it first opens a file, and two processes must not make them at once.
+    with locks.held(database.name, LONGEST_WAIT, folder=database.parent):
+        client = MlflowClient(tracking_uri=f"{uri}{'&' if '?' in uri else '?'}timeout={LONGEST_WAIT:g}")
+        client.search_experiments(max_results=1)
+    return client
 
 
 @contextmanager

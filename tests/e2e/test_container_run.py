@@ -47,7 +47,7 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen[s
     """Start the command line in a folder."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "run", "run.yaml", *options],
+        [sys.executable, "-m", "litemill", "run", "run.yaml", *options],
         cwd=folder,
         env={**variables, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
         stdout=subprocess.PIPE,

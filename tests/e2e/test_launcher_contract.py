@@ -41,7 +41,7 @@ class Launcher:
             The folder of its outputs, on this side of the mount.
         """
         component = self.spec["components"][f"comp-{task}"]
-        container = self.spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
+        container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         place = self.bucket / "run-1" / task
         place.mkdir(parents=True)
         for folder in (place.parent, place):

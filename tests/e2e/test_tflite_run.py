@@ -32,7 +32,7 @@ def test_a_tflite_is_evaluated_benchmarked_and_quantized(digits_model: Path, tmp
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "run", "run.yaml", "--out", "found"],
+        [sys.executable, "-m", "litemill", "run", "run.yaml", "--out", "found"],
         cwd=tmp_path,
         env={**variables, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kfp import components
 from pydantic import ValidationError
 
 from litemill.config.kubernetes import COMPONENTS, ClusterSpec
 from litemill.config.load import load_config
+from litemill.config.steps import parse_step
+from litemill.errors import ConfigError
 from litemill.pipelines.submit import compile_for_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -40,9 +44,11 @@ def compiled(tmp_path: Path, cluster: dict[str, Any]) -> tuple[str, dict[str, An
     compile_for_cluster(spec, tmp_path / "pipeline.yaml")
     text = (tmp_path / "pipeline.yaml").read_text()
     graph, platform = yaml.safe_load_all(text)
-    executors = {name[5:]: one["container"] for name, one in graph["deploymentSpec"]["executors"].items()}
+    executors = graph["deploymentSpec"]["executors"]
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    return text, executors, {name[5:]: one for name, one in settings.items()}
+    shared = {name[5:]: one["executorLabel"] for name, one in graph["components"].items() if "executorLabel" in one}
+    containers = {task: executors[label]["container"] for task, label in shared.items()}
+    return text, containers, {task: settings[label] for task, label in shared.items()}
 
 
 def test_each_task_gets_the_image_resources_and_placement_of_its_component(tmp_path: Path) -> None:
@@ -76,6 +82,33 @@ def test_the_compiled_pipeline_has_no_secret_no_latest_and_installs_nothing(
         assert re.search(r":(?!latest)[\w.-]+$|@sha256:[0-9a-f]{64}$", container["image"])
         for variable in container.get("env", []):
             assert not re.search("TOKEN|PASSWORD|SECRET", variable["name"])
+
+
+@pytest.mark.parametrize("cluster", [{}, CLUSTER], ids=["defaults", "full"])
+def test_what_tasks_have_in_common_is_written_once(tmp_path: Path, cluster: dict[str, Any]) -> None:
+    """One executor for each component, image and settings; every task keeps its name and its component."""
+    text, containers, _ = compiled(tmp_path, cluster)
+    graph, platform = yaml.safe_load_all(text)
+    executors = [json.dumps(one, sort_keys=True) for one in graph["deploymentSpec"]["executors"].values()]
+    functions = [one["args"][one["args"].index("--function_to_execute") + 1] for one in containers.values()]
+    assert len(executors) == len(set(executors)) == len(set(functions))
+    assert set(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]) <= {
+        one["executorLabel"] for one in graph["components"].values() if "executorLabel" in one
+    }
+    assert {"prune", "prune-qat", "evaluate-prune", "benchmark-tflm-prune"} <= set(containers)
+    assert "def prune(" in containers["prune"]["command"][-1] == containers["prune-pruned24-int8"]["command"][-1]
+    loaded = components.load_component_from_text(text)
+    assert set(loaded.component_spec.inputs) >= {"model_uri", "epochs"}
+
+
+def test_a_pipeline_that_a_cluster_would_not_store_is_refused(tmp_path: Path) -> None:
+    """With what to do, and before the cluster says it in its own words."""
+    recipes = {f"r{number}": ["prune", {"qat": {"epochs": number}}, "int8"] for number in range(1, 161)}
+    parsed = {name: [parse_step(step) for step in steps] for name, steps in recipes.items()}
+    spec = load_config(DIGITS).model_copy(update={"recipes": parsed})
+    with pytest.raises(ConfigError, match=r"160 recipes on 3 targets: the compiled pipeline has .* bytes.*Split"):
+        compile_for_cluster(spec, tmp_path / "pipeline.yaml")
+    assert not (tmp_path / "pipeline.yaml").exists()
 
 
 def test_a_failed_task_is_tried_again_with_backoff(tmp_path: Path) -> None:

@@ -173,3 +173,21 @@ def test_flatten_keeps_what_a_reader_needs() -> None:
     flat = flatten({"a": {"b": 8.0, "c": None, "d": {}}, "e": [1, "x"], "f": 0.5, "g": False})
 
     assert flat == {"a.b": "8", "e": '[1, "x"]', "f": "0.5", "g": "False"}
+
+
+def test_first_runs_at_once_in_an_empty_folder_all_get_their_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow makes its database when it first opens it: two processes that do so at once must not break it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = (
+        "import sys; from litemill.track import start_run; print(start_run('first', {}, pipeline_run_id=sys.argv[1]))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, job], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for job in ("one", "two")
+    ]
+    runs = {one.communicate()[0].strip() for one in started}
+    assert [one.returncode for one in started] == [0, 0]
+    assert len(runs) == 2
+    assert {file.name for file in tmp_path.iterdir()} == {"mlflow.db"}
