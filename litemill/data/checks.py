@@ -8,7 +8,7 @@ import numpy as np
 
 from litemill.artifacts.inputs import finite_rows, holds_floats
 from litemill.config.run import DataSpec
-from litemill.data.preprocess import check_preprocessing
+from litemill.data.preprocess import FLOATS, Dtypes, check_preprocessing, model_inputs, stored_dtype
 from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES
 from litemill.data.source import Index, Samples, Source, SourceFacts
 from litemill.errors import InputError
@@ -56,22 +56,30 @@ def _settled(spec: DataSpec, source: Source) -> Source:
     return replace(source, splits=found)
 
 
-def check_source(spec: DataSpec) -> SourceFacts:
+def check_source(spec: DataSpec, dtypes: Dtypes = FLOATS) -> SourceFacts:
     """Check a whole data set without keeping it: shapes, labels, every value of a float source, a sample of images.
+
+    Args:
+        spec: The data section of a run config.
+        dtypes: Types of the model's inputs by name, of the only one under the empty name: what an integer or boolean
+            input cannot hold is refused.
 
     Raises:
         InputError: The first thing that makes it unusable.
     """
     source = open_source(spec)
+    takes_integers = any(stored_dtype(dtype).kind != "f" for dtype in dtypes.values())
     for split in source.splits.values():
         index = np.arange(len(split), dtype=np.int64)
         if not holds_floats(split.dtype):
-            if not spec.record.images:
+            if not spec.record.images and not takes_integers:
                 continue
             index = np.unique(np.linspace(0, len(split) - 1, IMAGES_CHECKED).astype(np.int64))
         row = 0
         for block in split.read(index):
             check_finite(block, split.where, index[row : row + len(block)])
+            if takes_integers:
+                model_inputs(block, spec, dtypes)
             row += len(block)
     train = source.splits["train"]
     samples = planned_samples(source, spec)
@@ -131,6 +139,9 @@ def _warnings(source: Source, samples: dict[str, int]) -> list[str]:
             f"the calibration set has {samples['calibration']} samples; with fewer than "
             f"{ENOUGH_CALIBRATION_SAMPLES} quantization ranges are a guess"
         )
+    lowest = min(int(split.strata.min()) for split in source.splits.values())
+    if not source.class_names and lowest == 1:
+        message.append("no sample has label 0: classes are numbered from 0, so subtract 1 where yours begin at 1")
     unseen = np.setdiff1d(source.splits["test"].strata, source.splits["train"].strata)
     if len(unseen):
         message.append(f"classes {unseen.tolist()} are in the test split but not in train")

@@ -19,7 +19,7 @@ from litemill.artifacts.storage import digest
 from litemill.config.data_kinds import DATA_KINDS
 from litemill.config.run import DataSpec
 from litemill.data.checks import check_finite, check_source, open_source
-from litemill.data.preprocess import model_inputs
+from litemill.data.preprocess import FLOAT, FLOATS, Dtypes, model_inputs, stored_dtype
 from litemill.data.sampling import balanced, in_proportion
 from litemill.data.source import Index, Source, SourceSplit, Targets
 from litemill.errors import InputError
@@ -27,8 +27,6 @@ from litemill.evidence import DatasetManifest, SplitInfo
 from litemill.tasks import TASKS, Task, default_metric
 
 log = logging.getLogger(__name__)
-
-FLOAT32 = np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,10 @@ class Draw:
     index: Index
 
 
-def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") -> DatasetManifest:
-    """Write the three splits of a data set as float32 model inputs and int64 labels.
+def prepare_data(
+    spec: DataSpec, seed: int, out: Path, source_sha256: str = "", dtypes: Dtypes = FLOATS
+) -> DatasetManifest:
+    """Write the three splits of a data set as model inputs, preprocessed, and targets as the task keeps them.
 
     Without a calibration split in the source, one is drawn class-balanced from the train samples; they stay in train
     too: calibration only sees value ranges, and what judges a variant is the test split.
@@ -50,18 +50,21 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
         seed: Of every draw.
         out: Folder to write: `dataset.json` and `train`, `calibration`, `test` with `x.npy` and `y.npy`.
         source_sha256: Digest of the source where it is known already, else taken here.
+        dtypes: Types of the model's inputs by name, of the only one under the empty name; float32 where it is not said.
 
     Raises:
         InputError: The source cannot be used (see `check_source`).
     """
-    facts = check_source(spec)
+    facts = check_source(spec, dtypes)
     source = open_source(spec, seed)
     draws = _draws(source, spec, seed)
     with staged(out) as work:
-        dtype = row_dtype({name: (FLOAT32, shape) for name, shape in facts.inputs.items()}) if facts.inputs else FLOAT32
+        stored = {name: stored_dtype(dtypes.get(name, FLOAT)) for name in facts.inputs or ("",)}
+        dtype = row_dtype({name: (stored[name], shape) for name, shape in facts.inputs.items()})
+        dtype = dtype if facts.inputs else stored[""]
         written = {name: _Writer(work / name, facts.input_shape, dtype, draw.index) for name, draw in draws.items()}
         for split in source.splits.values():
-            _stream(split, [written[name] for name, draw in draws.items() if draw.split == split.name], spec)
+            _stream(split, [written[name] for name, draw in draws.items() if draw.split == split.name], spec, dtypes)
         splits = {}
         for name, draw in draws.items():
             splits[name] = written[name].finish(
@@ -72,7 +75,8 @@ def prepare_data(spec: DataSpec, seed: int, out: Path, source_sha256: str = "") 
             uri=spec.uri,
             source_sha256=source_sha256 or _source_digest(spec, splits),
             input_shape=list(facts.input_shape),
-            dtype="float32",
+            dtype=FLOAT if facts.inputs else stored[""].name,
+            dtypes={name: found.name for name, found in stored.items() if facts.inputs and found.name != FLOAT},
             inputs={name: list(shape) for name, shape in facts.inputs.items()},
             output=spec.output,
             output_is=spec.output_is,
@@ -123,12 +127,12 @@ def _draws(source: Source, spec: DataSpec, seed: int) -> dict[str, Draw]:
     return {"train": Draw("train", train), "calibration": calibration, "test": Draw("test", test)}
 
 
-def _stream(split: SourceSplit, writers: list[_Writer], spec: DataSpec) -> None:
+def _stream(split: SourceSplit, writers: list[_Writer], spec: DataSpec, dtypes: Dtypes) -> None:
     """One pass over the rows that are wanted feeds every split of the data set that draws from this one."""
     wanted, done = np.unique(np.concatenate([writer.index for writer in writers])), 0
     for block in split.read(wanted):
         rows = wanted[done : done + len(block)]
-        x = model_inputs(block, spec)
+        x = model_inputs(block, spec, dtypes)
         if not finite_rows(x).all():
             check_finite(block, split.where, rows)
             raise InputError("preprocessing makes values infinite", where="data.preprocessing")

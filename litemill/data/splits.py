@@ -22,8 +22,8 @@ class Split:
     """One split.
 
     Attributes:
-        x: Model inputs, `[samples, *input_shape]` float32, preprocessed, memory-mapped read-only. Of several inputs a
-            structured array `[samples]` with a field for each (see `litemill.artifacts.inputs`).
+        x: Model inputs, `[samples, *input_shape]`, preprocessed, in the type that the model takes, memory-mapped
+            read-only. Of several inputs a structured array `[samples]` with a field for each (see `litemill.artifacts.inputs`).
         y: Targets `[samples, *target_shape]` as the task keeps them (`Task.fit`): a class index for each sample
             (int64), pixel or time step (int16), labels of 0 and 1 (int8), −1 where not known; or numbers, float32. A
             calibration split without targets has `[samples]` of −1 or NaN.
@@ -60,9 +60,10 @@ class Splits:
 
 def _open(folder: Path, manifest: DatasetManifest, name: str) -> Split:
     samples = manifest.splits[name].samples
-    dtype = np.dtype(np.float32)
+    dtype = np.dtype(manifest.dtype)
     if manifest.inputs:
-        dtype = row_dtype({name: (np.float32, tuple(shape)) for name, shape in manifest.inputs.items()})
+        types = {name: np.dtype(manifest.dtypes.get(name, "float32")) for name in manifest.inputs}
+        dtype = row_dtype({name: (types[name], tuple(shape)) for name, shape in manifest.inputs.items()})
     x = _array(folder / name / X, (samples, *manifest.input_shape), dtype)
     y = _array(folder / name / Y, None, np.dtype(task_of(manifest.task).dtype))
     if y.shape != (samples, *manifest.target_shape) and not (name == "calibration" and y.shape == (samples,)):

@@ -13,7 +13,7 @@ from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.models.fit import judged_position
-from litemill.stages.prepare import fitted
+from litemill.stages.prepare import fitted, input_dtypes
 
 
 def preflight(spec: RunSpec) -> SourceFacts:
@@ -31,7 +31,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     if model.output_names:
         judged_position(model.output_names, spec.data.output, model.path)
-    data = check_source(fitted(spec.data, model))
+    data = check_source(fitted(spec.data, model), input_dtypes(model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
     found = [
         *_cannot_train(spec, model),

@@ -30,6 +30,9 @@ class DatasetManifest(Evidence):
     inputs: dict[str, list[int]] = Field(
         default_factory=dict, description="shape of a sample by input, of several; input_shape is empty then"
     )
+    dtypes: dict[str, str] = Field(
+        default_factory=dict, description="of inputs that are not float32, by name, of several; one input has dtype"
+    )
     output: str = Field("", description="name of the output that is judged, where the model has several")
     output_is: OutputIs = Field("", description="logits or probabilities, where the config says it")
     classes: int

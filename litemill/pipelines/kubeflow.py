@@ -23,7 +23,6 @@ from litemill.pipelines.deliver import build_delivery, plain_recipes
 from litemill.pipelines.plan import PlannedModel, plan, written
 from litemill.pipelines.size import shrink
 from litemill.pipelines.tasks import TaskSetup, add_task, no_setup, slug
-from litemill.stages.prepare import open_questions
 
 TRAINERS: dict[str, BaseComponent] = {
     "prune": prune,
@@ -92,10 +91,6 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
                 recipes=plain_recipes(spec.recipes),
                 seed=spec.training.seed,
             )
-            shaping: dict[str, Any] = {}
-            if open_questions(spec.data):  # else the data of a new model need not be prepared anew
-                unsafe = spec.model.allow_unsafe
-                shaping = {"model_uri": model_uri, "model_sha256": model_digest, "allow_unsafe": unsafe}
             dataset = add(
                 prepare_data,
                 "prepare-data",
@@ -103,7 +98,9 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
                 uri=data_uri,
                 sha256=started.outputs["data_sha256"],
                 seed=spec.training.seed,
-                **shaping,
+                model_uri=model_uri,
+                model_sha256=model_digest,
+                allow_unsafe=spec.model.allow_unsafe,
             ).outputs["dataset"]
             imported = add(
                 import_model,

@@ -32,8 +32,8 @@ def prepare_data(
     Args:
         data: The `data` section of a run config.
         out: Folder to write; it must not exist yet.
-        model: The source model: what the config leaves open of an image's size and colour is what it takes. Not
-            needed where the config says all of it, or where samples are not images.
+        model: The source model: it says the type of each input, and what the config leaves open of an image's size
+            and colour. Without it, inputs are float32.
         seed: Seed of every draw.
         sha256: Digest of the data's source where it is known already, as `digest` gives it.
 
@@ -61,7 +61,7 @@ def prepare_for_model(
 
     Args:
         data: The data section of a run config.
-        model: The source model; None where the config says all there is to know of the images.
+        model: The source model; None for float32 inputs of which the config says all there is to know.
         seed: Of every draw.
         out: Folder to write.
         source_sha256: Digest of the data's source where it is known already.
@@ -69,14 +69,17 @@ def prepare_for_model(
     Raises:
         InputError: The data or the model can't be used, or the config asks for images that the model can't take.
     """
-    if model and open_questions(data):
-        data = fitted(data, peek(fetch(model.uri), allow_unsafe=model.allow_unsafe))
-    return write_splits(data, seed, out, source_sha256)
+    if model is None:
+        return write_splits(data, seed, out, source_sha256)
+    facts = peek(fetch(model.uri), allow_unsafe=model.allow_unsafe)
+    return write_splits(fitted(data, facts), seed, out, source_sha256, input_dtypes(facts))
 
 
-def open_questions(data: DataSpec) -> bool:
-    """Whether the config leaves an image's size or colour to the model."""
-    return data.encodes_images() and not (data.preprocessing.resize and data.preprocessing.color)
+def input_dtypes(model: ModelFacts) -> dict[str, str]:
+    """Types of a model's inputs as the data room takes them: by name, of the only one under the empty name."""
+    if len(model.input_dtypes) == 1:
+        return {"": model.input_dtype}
+    return dict(zip(model.input_names, model.input_dtypes, strict=False))
 
 
 def fitted(data: DataSpec, model: ModelFacts) -> DataSpec:
