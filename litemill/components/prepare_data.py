@@ -25,7 +25,7 @@ def prepare_data(
         sha256: Digest of the source, so that changed data is never served from the cache.
         seed: Seed of every draw.
         dataset: The splits, with `dataset.json`.
-        model_uri: Address of the model that says the size and colour of images; empty where the config does.
+        model_uri: Address of the model: says the type of inputs, size and colour of images; empty for float32 inputs.
         model_sha256: Its digest.
         allow_unsafe: Accept a model with Lambda layers.
     """

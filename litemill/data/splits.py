@@ -23,7 +23,8 @@ class Split:
 
     Attributes:
         x: Model inputs, `[samples, *input_shape]`, preprocessed, in the type that the model takes, memory-mapped
-            read-only. Of several inputs a structured array `[samples]` with a field for each (see `litemill.artifacts.inputs`).
+            read-only. Of several inputs a structured array `[samples]` with a field for each, see
+            `litemill.artifacts.inputs`.
         y: Targets `[samples, *target_shape]` as the task keeps them (`Task.fit`): a class index for each sample
             (int64), pixel or time step (int16), labels of 0 and 1 (int8), −1 where not known; or numbers, float32. A
             calibration split without targets has `[samples]` of −1 or NaN.
