@@ -114,22 +114,22 @@ def _check_h5(opened: h5py.File, file: str, size: int) -> None:
     """Read all weights once, so that what is damaged or a bomb shows here, and refuse links to other files."""
     total, limit = 0, unpacked_limit(size)
 
-    def check_link(name: str, link: Any) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            raise InputError(f"has a link to another file: {name!r} to {link.filename!r}", where=file)
+    def link_refusal(name: str, link: Any) -> str | None:
+        outside = isinstance(link, h5py.ExternalLink)
+        return f"has a link to another file: {name!r} to {link.filename!r}" if outside else None
 
-    def check(name: str, item: Any) -> None:
+    def refusal(name: str, item: Any) -> str | None:
         nonlocal total
-        if not isinstance(item, h5py.Dataset):
-            return
+        if not isinstance(item, h5py.Dataset) or item.shape is None:
+            return None
         if item.external or item.is_virtual:
-            raise InputError(f"keeps weights in another file: {name!r}", where=file)
-        total += item.size * item.dtype.itemsize if item.shape is not None else 0
+            return f"keeps weights in another file: {name!r}"
+        total += item.size * item.dtype.itemsize
         if total > limit:
-            what = f"unpacks to more than {limit / MIB:,.0f} MiB ({name!r} has the shape {list(item.shape)})"
-            raise InputError(what, where=file)
-        if item.shape is not None:
-            item[()]
+            return f"unpacks to more than {limit / MIB:,.0f} MiB ({name!r} has the shape {list(item.shape)})"
+        item[()]
+        return None
 
-    opened.visititems_links(check_link)
-    opened.visititems(check)
+    # A visitor that returns something ends the visit with it.
+    if reason := opened.visititems_links(link_refusal) or opened.visititems(refusal):
+        raise InputError(reason, where=file)
