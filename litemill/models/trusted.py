@@ -126,7 +126,7 @@ class _Walk:
         elif name == "TensorFlowOpLayer" and module in OP_MODULES and registered in (None, name):
             if (operation := _operation(inner)) not in operations():
                 yield _refused(f"layer {layer!r} runs the operation {operation}, which reaches out of the graph")
-        elif not self._is_class(name, module) or registered not in (None, name):
+        elif not self._is_class(name, module) or registered not in (None, name, f"Custom>{name}"):
             yield self._unknown("class", name, module, registered, layer)
 
     def _is_class(self, name: str, module: str | None) -> bool:

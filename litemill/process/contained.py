@@ -70,7 +70,7 @@ class Limits:
             size: Bytes of the file, or of what it unpacks to.
         """
         mib = size / MIB
-        return cls(cpu_seconds=8.0 + 2.0 * mib, seconds=120.0 + 10.0 * mib, memory=1024 * MIB + 10 * size)
+        return cls(cpu_seconds=8.0 + 5.0 * mib, seconds=120.0 + 10.0 * mib, memory=1024 * MIB + 10 * size)
 
 
 def contained(function: str, *args: Any, where: str, limits: Limits | None = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from litemill.artifacts.files import read_manifest
+from litemill.artifacts.foreign import require_file
 from litemill.artifacts.layout import VARIANT
 from litemill.errors import InputError
 from litemill.evidence import Delegation, Evidence, GraphReport, VariantManifest
@@ -67,7 +68,7 @@ def inspect_file(path: Path) -> Inspection:
     Raises:
         InputError: The file is missing, is no `.tflite` or is damaged.
     """
-    data = read_bytes(path)
+    data = read_bytes(require_file(path))
     facts = contained(f"{__name__}:facts_of", path, where=str(path))
     graph, sizes, refused = GraphReport.model_validate(facts["graph"]), FileSizes(*facts["sizes"]), ""
     try:

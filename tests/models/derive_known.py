@@ -128,6 +128,7 @@ def _modules(cls: Any) -> str:
 
 def _keras2_classes() -> dict[str, set[str]]:
     from tf_keras.src.layers import serialization
+    from tf_keras.src.saving import object_registration
 
     keras = tf_keras()
     found: dict[str, set[str]] = defaultdict(set)
@@ -143,6 +144,10 @@ def _keras2_classes() -> dict[str, set[str]]:
     for name, cls in vars(tensorflow().keras.initializers).items():
         if inspect.isclass(cls) and name in vars(sys.modules["tensorflow.python.ops.init_ops_v2"]):
             found[name] |= {"tensorflow.python.ops.init_ops_v2"}  # as some of Keras' own applications write them
+    for name, cls in object_registration._GLOBAL_CUSTOM_OBJECTS.items():
+        if name == f"Custom>{cls.__name__}" and cls.__module__.startswith("tf_keras."):
+            found[name] |= {_modules(cls)}
+            found[cls.__name__] |= {_modules(cls)}
     for name in ("Policy", "PolicyV1"):
         found[name] |= {"keras.mixed_precision", "keras.src.mixed_precision.policy"}
     return found
