@@ -290,7 +290,7 @@ def test_the_attacks_are_real_and_run_only_when_allowed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    with pytest.raises(InputError, match="the function .* of module 'os' is not one of Keras 2"):
+    with pytest.raises(InputError, match=r"the function .* of module 'os' is not one of Keras 2"):
         load_source(tmp_path / "m.keras")
     assert not mark.exists()
     with pytest.raises(InputError, match="Keras cannot load it"):
