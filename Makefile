@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= python3.11
+# The newest that is here with its venv; any of them can be named: make setup PYTHON=python3.12
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11; do \
+  $$python -c 'import ensurepip, venv' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= pipelines/digits/config.yaml
@@ -12,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint e2e images bench bench-accuracy compile golden lock mlflow clean
+.PHONY: help setup demo test lint e2e images bench bench-accuracy compile golden lock sbom audit mlflow clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,10 +22,11 @@ help:  ## show this list
 setup: $(VENV)/.ready  ## build .venv from requirements.lock (about two minutes; nothing when up to date)
 
 $(VENV)/.ready: requirements.lock setup.py
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: name it with PYTHON=…"; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed: name it with PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
@@ -67,9 +70,17 @@ golden: setup  ## compile the shipped configs and the components to the YAML fil
 	@$(BIN)/litemill components --out components
 	@for config in pipelines/*/config.yaml; do $(BIN)/litemill compile $$config -o $$(dirname $$config)/pipeline.yaml; done
 
-lock: $(VENV)/.ready  ## resolve requirements.lock anew from setup.py
-	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header setup.py \
-	  --extra train --extra pipelines --extra devices --extra dev -o requirements.lock
+lock: $(VENV)/.ready  ## bring requirements.lock in line with setup.py (UPGRADE=--upgrade: with newer versions)
+	$(BIN)/uv pip compile --quiet --no-config $(UPGRADE) --universal --generate-hashes --python-version 3.11 \
+	  --no-annotate --no-header setup.py --extra all --extra dev -o requirements.lock
+
+sbom: setup  ## write what is in each image as CycloneDX JSON to out/sbom/
+	@for image in train edge; do $(BIN)/python docker/sbom.py $$image out/sbom/$$image.cdx.json; done
+
+audit: setup  ## look every locked package up in the advisory database (needs the network)
+	@if ! $(BIN)/python -c "import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" 2>/dev/null; \
+	then echo "nothing was audited: the advisory database at pypi.org cannot be reached from here"; \
+	else $(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes --requirement requirements.lock; fi
 
 mlflow: setup  ## open the MLflow UI on the local store
 	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000

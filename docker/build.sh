@@ -21,7 +21,7 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 set -- ${*:-train edge}
 for name in "$@"; do
   case $name in
-    mlflow) tag=$(sed -n 's/^mlflow==//p' requirements.lock) ;;
+    mlflow) tag=$(sed -n 's/^mlflow==\([^ ;]*\).*/\1/p' requirements.lock) ;;
     *) tag=$version-python3.11 ;;
   esac
   tag=${PREFIX:-ghcr.io/litemill/}$name:$tag

@@ -13,7 +13,8 @@ RUN [ "$(uname -m)" = x86_64 ] || { apt-get update && apt-get install --yes --no
 WORKDIR /build
 COPY requirements.lock setup.py ./
 COPY litemill/__init__.py litemill/
-RUN touch README.md && python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet --no-cache-dir "$(grep '^uv==' requirements.lock)" \
+RUN touch README.md && python3 -m venv /opt/uv && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock \
+ && /opt/uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement uv.lock \
  && python3 -m venv --without-pip /opt/litemill \
  && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/litemill/bin/python \
       --constraint requirements.lock ".[devices]" kfp \

@@ -10,7 +10,8 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-
 ARG PSYCOPG=psycopg[binary]==3.3.9
 WORKDIR /build
 COPY requirements.lock ./
-RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --quiet --no-cache-dir "$(grep '^uv==' requirements.lock)" \
+RUN python3 -m venv /opt/uv && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.lock \
+ && /opt/uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement uv.lock \
  && python3 -m venv --without-pip /opt/mlflow \
  && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/mlflow/bin/python \
       --constraint requirements.lock mlflow google-cloud-storage "$PSYCOPG"
