@@ -31,8 +31,8 @@ FLOAT = re.compile(
     r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)e[-+]?\d+$|[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*)$|[-+]?\.(inf|nan)$", re.I
 )
 """Floats as everybody writes them: YAML 1.1 takes `1e-4` for a text."""
-INT = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|\d[\d_]*)$")
-"""Whole numbers, without YAML 1.1's `12:30`, which is 750."""
+INT = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0|[1-9][\d_]*)$")
+"""Whole numbers, without YAML 1.1's `12:30`, which is 750, and `010`, which is 8."""
 YAML = "tag:yaml.org,2002:"
 INT_TAG, FLOAT_TAG, TEXT_TAG, MERGE_TAG = f"{YAML}int", f"{YAML}float", f"{YAML}str", f"{YAML}merge"
 TAGS = (INT_TAG, FLOAT_TAG, TEXT_TAG, MERGE_TAG, f"{YAML}null", f"{YAML}bool", f"{YAML}map", f"{YAML}seq")

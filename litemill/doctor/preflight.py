@@ -11,6 +11,7 @@ from litemill.config.steps import tflite_obstacle
 from litemill.config.targets import kind_of
 from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
+from litemill.errors import InputError
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.models.fit import judged_position
 from litemill.stages.prepare import fitted, input_dtypes
@@ -33,6 +34,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
         judged_position(model.output_names, spec.data.output, model.path)
     data = check_source(fitted(spec.data, model), input_dtypes(model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
+    _check_batch(spec, data)
     found = [
         *_cannot_train(spec, model),
         *_cannot_quantize(spec, model),
@@ -41,6 +43,15 @@ def preflight(spec: RunSpec) -> SourceFacts:
         *_missing_programs(spec),
     ]
     return replace(data, warnings=[*data.warnings, *found])
+
+
+def _check_batch(spec: RunSpec, data: SourceFacts) -> None:
+    """Refuse a batch size that was asked for and is larger than the data; the default one shrinks to it."""
+    asked, samples = spec.training.batch_size, data.samples["train"]
+    trains = any(not step.is_scheme for steps in spec.recipes.values() for step in steps)
+    if trains and "batch_size" in spec.training.model_fields_set and asked > samples:
+        what = f"is {asked:,}, but the train split has {samples:,} samples"
+        raise InputError(what, where="training.batch_size", fix="Give a batch size below that, such as 32")
 
 
 def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:

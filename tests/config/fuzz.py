@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import tempfile
 import time
 from collections import Counter
@@ -142,7 +143,7 @@ class Fuzzer:
 
     def valid(self, config: Config) -> None:
         """A valid config loads, plans, and comes back equal from what it is written as."""
-        self.path.write_text(yaml.safe_dump(config, allow_unicode=True))
+        self.path.write_text(json.dumps(config, indent=1))  # JSON is YAML in which a text is never a number
         spec = load_config(self.path)
         made = plan(spec)
         delivered = [name for model in made.walk() for name in model.recipes]
@@ -150,7 +151,7 @@ class Fuzzer:
         assert len({model.name for model in made.walk()}) == len(made.walk())
         full = spec.model_dump(mode="json", exclude_none=True)
         full["recipes"] = {name: [{one.name: one.options} for one in steps] for name, steps in spec.recipes.items()}
-        self.path.write_text(yaml.safe_dump(full))
+        self.path.write_text(json.dumps(full))
         assert load_config(self.path) == spec
         if self.counts["valid"] % COMPILED == 0:
             build_pipeline(spec)

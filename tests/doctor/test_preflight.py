@@ -8,6 +8,7 @@ import pytest
 
 from litemill.config.run import RunSpec
 from litemill.doctor.preflight import preflight
+from litemill.errors import InputError
 from litemill.models import load_model
 
 
@@ -59,3 +60,13 @@ def test_a_target_whose_program_is_not_here_is_named_before_anything_trains(
         "target edgetpu is predicted by rules, without edgetpu_compiler",
         "target coral will fail: there is no program '/no/compiler'",
     ]
+
+
+def test_a_batch_that_is_larger_than_the_data_is_refused_where_it_was_asked_for(digits_model: Path) -> None:
+    model = {"uri": str(digits_model.parent / "digits.keras")}
+    config = {"name": "t", "model": model, "data": {"kind": "digits", "limit": {"train": 100}}}
+    trained = {"recipes": {"p": [{"prune": {"min_weights": 1}}, "int8"]}}
+    with pytest.raises(InputError, match=r"training\.batch_size: is 128, but the train split has 100 samples"):
+        preflight(RunSpec.model_validate(config | trained | {"training": {"batch_size": 128}}))
+    for recipes, training in ((trained, {}), ({"recipes": {"i": ["int8"]}}, {"batch_size": 128})):
+        preflight(RunSpec.model_validate(config | recipes | {"training": training}))
