@@ -59,7 +59,7 @@ def static_model(saved_model: Path, keras: Path | None, out: Path) -> None:
             shutil.rmtree(out, ignore_errors=True)
         else:
             return
-    raise StepFailed(reasons[0], where=str(saved_model), fix="" if keras else REBUILD_FIX)
+    raise StepFailed(reasons[0], fix="" if keras else REBUILD_FIX)
 
 
 def without_loops(static: Path, keras: Path | None, scheme: str) -> Path:
