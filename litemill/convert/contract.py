@@ -91,7 +91,7 @@ def check_variant(
         if not (isinstance(options, SelectiveOptions) and options.selects):
             _check_integer_only(model, cast, step, path)
         for name, part in (named(samples) if samples is not None else {}).items():
-            if inputs[name].scale:
+            if inputs[name].scale and dtypes.get(name, FLOAT) in FLOATS:
                 _check_input_range(inputs[name], part, step, path)
 
 

@@ -33,6 +33,7 @@ from litemill.convert.collapse import by_column, check_agreement, compare_output
 from litemill.convert.contract import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Conversion, Converted, Findings
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples, spread_samples
+from litemill.convert.pixels import quantize_bytes
 from litemill.convert.refusal import refusal
 from litemill.convert.sensitivity import float_counterpart, rank_layers, run
 from litemill.errors import LitemillError, StepFailed
@@ -64,7 +65,7 @@ def convert(job: Job) -> None:
     source, conversion, ops_before = _opened(job, step)
     judged = {"output": job["output"], "by_column": by_column(job["task"])} if step.scheme.searches else {}
     found = _converted(partial(conversion, **judged), source, step, samples)
-    out.write_bytes(found.data)
+    out.write_bytes(quantize_bytes(found.data) if step.scheme.calibrated else found.data)
     follow_batch(out, _real_samples(job, out))
     check_variant(out, step, samples if len(samples) else None, dtypes=job.get("dtypes", {}))
     findings = Findings(sensitivity=found.sensitivity, calibration=report)

@@ -34,6 +34,10 @@ ROUNDING = 1e-5
 """The same, relative to the largest answer: what float32 sums in another order differ by."""
 
 
+BYTES = (1.0, 0)
+"""Quantization of an input of bytes that stand for their own values."""
+
+
 class Runner:
     """A `.tflite`, opened once for each core that computes.
 
@@ -94,7 +98,8 @@ class Runner:
         rng = np.random.default_rng(seed)
         shapes, found = self.sample_shapes, {}
         for name, info in self.inputs.items():
-            dtype = np.float32 if info["quantization"][0] else info["dtype"]
+            real = info["quantization"][0] and info["quantization"] != BYTES
+            dtype = np.float32 if real else info["dtype"]
             found[name] = random_values(rng, (samples, *shapes[name]), dtype, 0.0, 1.0)
         return joined(found)
 
