@@ -11,6 +11,8 @@ ILLEGAL = re.compile(r"'(tf\.\w+)' op (?:is neither a custom op nor a flex op|re
 NEEDED = re.compile(r"(?:Flex|Select|Custom|custom) ops?: ([^\n]+)")
 LAYER = re.compile(r'fused\["(\w+):", "([^"@]+)')
 """An op and its place in the graph, as MLIR writes locations: the path of the layers that it is in."""
+TRACE = re.compile(r"^in user code|^File |^lambda |.*:$")
+"""Lines of a traceback inside a message of TensorFlow's."""
 WRAPPERS = re.compile(r"^(Stateful)?PartitionedCall(_\d+)?$|^import$|^model(_\d+)?$|^sequential(_\d+)?$")
 
 
@@ -29,7 +31,9 @@ def refusal(error: BaseException) -> str:
     if needed := NEEDED.search(text):
         return f"TFLite has no operation for {_short(needed[1])}{_layers(text)}"
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("loc(")]
-    first = next((line for line in lines if not line.endswith(":") and "in user code" not in line), "")
+    first = next((line for line in lines if not TRACE.match(line)), "")
+    if first.startswith(f"{type(error).__name__}: "):
+        return _short(first)
     return f"{type(error).__name__}: {_short(first)}" if first else type(error).__name__
 
 

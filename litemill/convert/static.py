@@ -174,7 +174,8 @@ def _read_again(saved_model: Path, out: Path) -> None:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     tf = tensorflow()
-    served = tf.saved_model.load(str(saved_model)).signatures[SIGNATURE]
+    model = tf.saved_model.load(str(saved_model))  # its variables live as long as it does
+    served = model.signatures[SIGNATURE]
     frozen = convert_variables_to_constants_v2(served, lower_control_flow=False)
     graph, single = frozen.graph.as_graph_def(), _single(served)
     places = dict(zip(sorted(single), (tensor.name for tensor in frozen.inputs), strict=True))
