@@ -24,22 +24,22 @@ _WORDS = (
 )
 _QUERY = re.compile(
     rf"(?P<key>[?&;#](?:[\w.-]{{0,40}}[._-])?(?:{_WORDS}|key|\w{{1,40}}(?:Token|Secret|Password|Key|Signature))=)"
-    r"[^&;\s'\"<>]+",
+    r"(?:[^&;\s'\"<>\\]|\\(?![\"']))+",
     re.IGNORECASE,
 )
 _PAIR = re.compile(
     r"(?P<key>(?<![A-Za-z])(?:password|passwd|pwd|passphrase|secret|(?:access|auth|refresh)?token|clientsecret|credential"
     r"|api[_-]?key|access[_-]?key|private[_-]?key|dsn)"
-    r"(?:['\"]?\s?:\s?(?=['\"])['\"]|['\"]?=['\"]?))(?!\(hidden\))[^\s'\"&;,)}\]]+",
+    r"(?:(?:\\?['\"])?\s?:\s?\\?['\"]|['\"]?=['\"]?))(?!\(hidden\))(?:[^\s'\"&;,)}\]\\]|\\(?![\"']))+",
     re.IGNORECASE,
 )
-"""`password=…` and `"api_key": "…"` in a text."""
+"""`password=…` and `"api_key": "…"` in a text. A backslash before a quote is JSON's: what is hidden ends before it."""
 _BEARER = re.compile(r"(?P<key>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _KNOWN = re.compile(
     r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{20,}"
     r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35}|ya29\.[\w-]{10,}|sk-[A-Za-z0-9_-]{20,}|dapi[0-9a-f]{32}"
     r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?)"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]{0,10000}?(?:-----END [A-Z ]*PRIVATE KEY-----|(?=\")|\Z)"
 )
 """Keys of AWS, GitHub, GitLab, Hugging Face, Slack, Google, OpenAI and Databricks; JSON web tokens; PEM files."""
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import time
 from pathlib import Path
@@ -80,6 +81,14 @@ def test_secrets_are_cut_out_wherever_a_text_goes_and_the_rest_stays(name: str, 
     ]
     assert [place for place in places if gone in place] == []
     assert all(kept in place for place in places[:-1])
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_json_stays_json(name: str) -> None:
+    text, _, gone = SECRETS[name]
+    written = json.dumps({"a": f'see "{text}" now', "b": [text, 1]})
+    read = json.loads(redact(written))
+    assert read["b"][1] == 1 and gone not in redact(written) and read["a"].endswith(" now")
 
 
 @pytest.mark.parametrize("text", HARMLESS)
