@@ -121,7 +121,7 @@ class Scheme:
         exact: Whether it keeps every weight and activation as it is, so that there is nothing to compare with float32.
         searches: Whether it looks at the outputs to decide: it then also gets `output` (the name of the one that is
             judged, or an empty string) and `by_column` (whether the worst column counts).
-        ranks_layers: Whether a single layer of it can be told apart from float32, so that the worst can be named.
+        ranks_layers: Whether each layer can be compared with float32 alone, so that the worst can be named.
         remedy: What to try where the outputs collapse.
     """
 

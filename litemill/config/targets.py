@@ -43,6 +43,7 @@ class TargetKind:
         spec: The model of what a config says of it.
         tells: Which of the quantities that a budget or an objective may name.
         address: The form of its address; empty where it has none.
+        times_here: Whether it measures time on this machine, so that nothing may run beside it.
         micro: Whether it computes as a microcontroller does, which is as LiteRT's reference kernels.
     """
 
@@ -52,6 +53,7 @@ class TargetKind:
     spec: type[TargetSpec] = TargetSpec
     tells: frozenset[Quantity] = frozenset({"latency", "size"})
     address: str = ""
+    times_here: bool = False
     micro: bool = False
 
     def options(self) -> list[str]:
@@ -65,7 +67,11 @@ TARGETS = Registry(
     TargetKind,
     [
         TargetKind(
-            "host", "this machine: LiteRT in a process of its own", "litemill.benchmark.litert:LiteRtTarget", TimedSpec
+            "host",
+            "this machine: LiteRT in a process of its own",
+            "litemill.benchmark.litert:LiteRtTarget",
+            TimedSpec,
+            times_here=True,
         ),
         TargetKind(
             "ssh",

@@ -16,7 +16,7 @@ from kfp import dsl
 from litemill.artifacts.storage import store_of
 from litemill.components.images import EDGE, TRAIN
 from litemill.config.run import RunSpec
-from litemill.config.targets import parse_target
+from litemill.config.targets import kind_of, parse_target
 from litemill.config.written import spec_of
 from litemill.doctor.preflight import preflight
 from litemill.errors import LitemillError
@@ -174,7 +174,7 @@ def run_locally(
 
 def needs_machine(component: str, arguments: Mapping[str, Any]) -> bool:
     """Whether nothing may run beside a task: it measures time on this machine."""
-    return component == "benchmark" and parse_target(arguments["target"]).kind == "host"
+    return component == "benchmark" and kind_of(parse_target(arguments["target"])).times_here
 
 
 def parallel_tasks() -> int:
