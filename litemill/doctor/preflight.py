@@ -62,7 +62,7 @@ def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
     failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
     if not failing or not model.only_graph:
         return []
-    reason = "the SavedModel has no layers that could be rebuilt, so train-aware steps cannot work"
+    reason = f"{model.only_graph}, so train-aware steps cannot work"
     return [f"{reason}: recipes {', '.join(failing)} will fail"]
 
 
