@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint e2e images bench bench-accuracy compile golden lock sbom audit mlflow clean
+.PHONY: help setup demo test lint e2e images bench bench-accuracy docs notebook compile golden lock sbom audit mlflow clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ bench-accuracy: setup  ## what the train-aware steps cost and bring on Fashion-M
 
 images:  ## build the images train and edge with docker or podman (BASE_IMAGE, PREFIX, PLATFORM: see docs/images.md)
 	@docker/build.sh
+
+docs: setup  ## write the option tables of docs/ from the models
+	@$(BIN)/python docs/tables.py
+
+notebook: setup  ## execute examples/notebook.ipynb anew
+	cd $$(mktemp -d) && $(CURDIR)/$(BIN)/jupyter execute --inplace $(CURDIR)/examples/notebook.ipynb
 
 compile: setup  ## compile CONFIG to Kubeflow YAML in out/
 	$(BIN)/litemill compile $(CONFIG) -o $(OUT).yaml

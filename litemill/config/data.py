@@ -57,9 +57,9 @@ class Preprocessing(Section):
 class Limit(Section):
     """How many samples of each split to use at most; drawn with the seed, classes kept in proportion."""
 
-    train: PositiveInt | None = None
+    train: PositiveInt | None = Field(None, description="samples to train with; all without it")
     calibration: PositiveInt = Field(256, description="size of the representative dataset")
-    test: PositiveInt | None = None
+    test: PositiveInt | None = Field(None, description="samples to evaluate on; all without it")
 
 
 class DataSpec(Section):
@@ -67,7 +67,7 @@ class DataSpec(Section):
 
     kind: str = Field(description=f"the kind of source: {', '.join(DATA_KINDS.ours())}")
     uri: Address = Field("", description="path, gs:// or s3:// address; not for built-in sets such as digits")
-    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see litemill.config.data_kinds")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the kind, see docs/models-and-data.md")
     task: str = Field("classification", description=f"what the model does with a sample: {', '.join(TASKS)}")
     metric: str = Field("", description="by default the task's own; or package.module:function")
     output: str = Field("", description="the output that is judged, by name, of a model with several")

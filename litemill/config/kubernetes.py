@@ -112,15 +112,24 @@ class Placement(Section):
     cpu: str = Field("", description="cores, requested and allowed; train-aware steps get 2, the others 1")
     memory: str = Field("", description="requested and allowed; train-aware steps get 8Gi, the others 2Gi")
     gpu: int | None = Field(None, gt=0, le=1024, description="number of GPUs")
-    gpu_type: LabelKey = "nvidia.com/gpu"
-    node_selector: dict[LabelKey, Word] = Field(default_factory=dict)
-    tolerations: list[Toleration] = Field(default_factory=list)
+    gpu_type: LabelKey = Field("nvidia.com/gpu", description="the resource's name on the nodes")
+    node_selector: dict[LabelKey, Word] = Field(
+        default_factory=dict, description="labels a node must have, such as those of a device lab"
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list, description="taints that are tolerated: key, value, operator, effect"
+    )
     env: dict[Variable, str] = Field(
         default_factory=dict, description="plain variables; for secrets there is `secrets`"
     )
-    secrets: list[Secret] = Field(default_factory=list)
-    volumes: list[Volume] = Field(default_factory=list)
-    timeout_minutes: int | None = Field(None, gt=0, le=525_600)
+    secrets: list[Secret] = Field(
+        default_factory=list, description="by name, with env (variable: key) or mount (a folder)"
+    )
+    volumes: list[Volume] = Field(
+        default_factory=list,
+        description="PersistentVolumeClaims, by claim and mount: a cache, a device bus",
+    )
+    timeout_minutes: int | None = Field(None, gt=0, le=525_600, description="of one task")
 
     @field_validator("cpu", "memory")
     @classmethod
@@ -144,10 +153,12 @@ class ClusterSpec(Placement):
     """How a run is placed on Kubernetes; the keys of a placement apply to all tasks, `components` adds to some."""
 
     namespace: Label = Field("kubeflow", min_length=1, description="where the pipelines run")
-    images: Images = Images()
-    image_pull_secrets: list[Object] = Field(default_factory=list)
-    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    service_account: Object = ""
+    images: Images = Field(Images(), description="those to use instead of this version's: train and edge")
+    image_pull_secrets: list[Object] = Field(default_factory=list, description="names of secrets of the registry")
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
+        "IfNotPresent", description="when a node fetches an image"
+    )
+    service_account: Object = Field("", description="of the runs; the cluster's own without it")
     retries: int = Field(2, ge=0, le=10, description="of a task that failed: a node was lost, a service unreachable")
     labels: dict[LabelKey, Word] = Field(default_factory=dict, description="of the pods")
     run_as_user: int = Field(10001, gt=0, le=2**31 - 1, description="the images' own user; tasks never run as root")

@@ -65,9 +65,9 @@ class Augmentation(Section):
 class Training(Section):
     """Fine-tuning of the train-aware steps. The first four are all that most users set."""
 
-    epochs: int = Field(3, gt=0, le=100_000)
-    batch_size: int = Field(128, gt=0, le=1_000_000)
-    learning_rate: float = Field(1e-4, gt=0, le=100)
+    epochs: int = Field(3, gt=0, le=100_000, description="passes over the train split in each train-aware step")
+    batch_size: int = Field(128, gt=0, le=1_000_000, description="samples of one step of the training")
+    learning_rate: float = Field(1e-4, gt=0, le=100, description="the highest of the schedule")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seeds every draw of the run: splits, calibration, training")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd is with a momentum of 0.9")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate, after the warm-up")
@@ -79,8 +79,10 @@ class Training(Section):
         le=100_000,
         description="stop after so many epochs without a lower validation loss and take the best; 0: never",
     )
-    distillation: Distillation = Distillation()
-    augmentation: Augmentation = Augmentation()
+    distillation: Distillation = Field(
+        Distillation(), description="learn from the source model's outputs too: weight and temperature"
+    )
+    augmentation: Augmentation = Field(Augmentation(), description="of images, anew in each epoch: shift and flip")
 
     @model_validator(mode="after")
     def _something_to_stop_on(self) -> Training:
