@@ -11,7 +11,7 @@ from litemill.doctor.findings import Finding
 from litemill.doctor.scaling import examine_scaling
 from litemill.models.ending import settled
 from litemill.models.source import LoadedModel
-from litemill.tasks import Reading, decisions, task_of
+from litemill.tasks import decisions, task_of
 
 SAMPLES = 32
 
@@ -25,12 +25,8 @@ def examine_outputs(data: Source, spec: DataSpec, facts: SourceFacts, model: Loa
     test, task = data.splits["test"], task_of(spec.task)
     rows = np.unique(np.linspace(0, len(test) - 1, SAMPLES).astype(np.int64))
     outputs = model.predict(model_inputs(np.concatenate(list(test.read(rows))), spec))
-    reading = Reading(
-        classes=facts.classes, target_shape=tuple(test.targets.shape[1:]), input_shape=tuple(facts.input_shape)
-    )
-    if obstacle := task.obstacle(outputs.shape[1:], reading):
-        fix = f"data.task {task.name} takes {task.labels}, and of the model {task.outputs}"
-        return [Finding(level="error", what=f"the model {obstacle}", fix=fix)]
+    if obstacle := task.obstacle(outputs.shape[1:], facts.reading):
+        return [Finding(level="error", what=f"the model {obstacle}", fix=task.wants)]
     if task.decide is None:
         return []
     output_is = settled(spec.output_is, model.output_is, outputs, str(model.facts.path))

@@ -14,7 +14,9 @@ from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import InputError
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.models.fit import judged_position
+from litemill.models.output_shape import output_shapes
 from litemill.stages.prepare import fitted, input_dtypes
+from litemill.tasks import task_of
 
 
 def preflight(spec: RunSpec) -> SourceFacts:
@@ -35,6 +37,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     data = check_source(fitted(spec.data, model), input_dtypes(model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
     _check_batch(spec, data)
+    _check_outputs(spec, model, data)
     found = [
         *_cannot_train(spec, model),
         *_cannot_quantize(spec, model),
@@ -52,6 +55,20 @@ def _check_batch(spec: RunSpec, data: SourceFacts) -> None:
     if trains and "batch_size" in spec.training.model_fields_set and asked > samples:
         what = f"is {asked:,}, but the train split has {samples:,} samples"
         raise InputError(what, where="training.batch_size", fix="Give a batch size below that, such as 32")
+
+
+def _check_outputs(spec: RunSpec, model: ModelFacts, data: SourceFacts) -> None:
+    """Refuse targets that the model's outputs do not fit, as far as its file tells their shape.
+
+    Raises:
+        InputError: They do not.
+    """
+    shapes, task = output_shapes(model), task_of(spec.data.task)
+    shape = shapes.get(spec.data.output, next(iter(shapes.values())) if len(shapes) == 1 else None)
+    if shape is None or None in shape:
+        return
+    if obstacle := task.obstacle(tuple(size for size in shape if size is not None), data.reading):
+        raise InputError(obstacle, where=str(model.path), fix=task.wants)
 
 
 def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:

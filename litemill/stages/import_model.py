@@ -148,7 +148,7 @@ def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifes
     if len(outputs) != len(x) or not np.isfinite(outputs).all():
         raise InputError("gives NaN or infinite outputs on the test samples", where=uri)
     if obstacle := task_of(data.task).obstacle(outputs.shape[1:], data.reading()):
-        raise InputError(obstacle, where=uri)
+        raise InputError(obstacle, where=uri, fix=task_of(data.task).wants)
     if np.ptp(outputs, axis=0).max() == 0:
         fix = "Check that it is trained and that data.preprocessing is the one of its training"
         raise InputError("gives the same outputs for every sample", where=uri, fix=fix)

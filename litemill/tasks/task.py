@@ -131,6 +131,11 @@ class Task:
     settle: Callable[[Sequence[Array], int | None, str], list[Array]] = lambda targets, ignored, where: list(targets)
     strata: bool = False
 
+    @property
+    def wants(self) -> str:
+        """What targets and outputs it takes, as what to do about others."""
+        return f"Task {self.name} takes as targets {self.labels}; of the model {self.outputs}"
+
     def unknown(self, samples: int) -> Array:
         """Targets of samples whose targets are not known: NaN for numbers, else −1."""
         return np.full(samples, np.nan if np.dtype(self.dtype).kind == "f" else UNKNOWN, self.dtype)

@@ -35,7 +35,7 @@ def test_a_task_from_its_data_to_the_verdict(task: str, tmp_path: Path) -> None:
     training = Training(epochs=1, batch_size=32, learning_rate=1e-3)
     tuned = finetune_model(tmp_path / "model", tmp_path / "data", FinetuneOptions(), training, tmp_path / "tuned")
     assert tuned.status == "ok", tuned.reason
-    measured = tuned.steps[-1].measured
+    measured = tuned.steps[-1].measured["training"]
     assert measured.get("val_accuracy", 1.0) > 0.9 and ("val_accuracy" in measured) == (task != "regression")
 
     convert_bundle(tmp_path / "tuned", {"int8": [{"name": "int8"}]}, tmp_path / "variants", dataset=tmp_path / "data")
