@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from litemill.models.peek import ModelFacts, Shape
-from litemill.models.saved_model import signature_of
+from litemill.models.facts import ModelFacts, Shape
+from litemill.models.saved_model import GRAPH, parse, served, signatures
+from litemill.process.contained import contained
 
 Config = Mapping[str, Any]
 Inputs = list[Shape]
@@ -31,20 +33,10 @@ MODELS = frozenset(["Functional", "Sequential", "Model"])
 
 def output_shapes(facts: ModelFacts) -> dict[str, Shape | None]:
     """Shape of one sample of each output by name (the empty one where the file has none), as far as it is known."""
-    if facts.format == "tflite":
-        from litemill.models.tflite import read_float
-
-        found = [
-            tuple(None if size < 0 else size for size in info.shape[1:]) for info in read_float(facts.path).outputs
-        ]
-        return {"": found[0]} if len(found) == 1 else {}
-    if facts.format == "saved_model" and facts.only_graph:
-        return {
-            name: None
-            if tensor.tensor_shape.unknown_rank
-            else tuple(None if dim.size < 0 else int(dim.size) for dim in tensor.tensor_shape.dim)[1:]
-            for name, tensor in sorted(signature_of(facts.path)[1].outputs.items())
-        }
+    if facts.format == "tflite" or (facts.format == "saved_model" and facts.only_graph):
+        reader = "read_tflite" if facts.format == "tflite" else "read_signature"
+        found = contained(f"{__name__}:{reader}", facts.path, where=str(facts.path))
+        return {name: None if shape is None else tuple(shape) for name, shape in found}
     if facts.class_name not in MODELS:
         return {}
     try:
@@ -53,6 +45,26 @@ def output_shapes(facts: ModelFacts) -> dict[str, Shape | None]:
         return {}  # not as Keras writes it: loading it will tell
     names = facts.output_names if len(shapes) == len(facts.output_names) else [""] * min(len(shapes), 1)
     return dict(zip(names, shapes, strict=False))
+
+
+def read_tflite(file: str) -> list[list[Any]]:
+    """Name and shape of the only output of a `.tflite`; nothing of several. Called in a child process."""
+    from litemill.models.tflite import read_float
+
+    found = read_float(Path(file)).outputs
+    return [["", [None if size < 0 else size for size in found[0].shape[1:]]]] if len(found) == 1 else []
+
+
+def read_signature(folder: str) -> list[list[Any]]:
+    """Name and shape of each output of a SavedModel's signature. Called in a child process."""
+    saved = parse(Path(folder) / GRAPH, "SavedModel")
+    name, _ = served(signatures(saved), Path(folder))
+    outputs = next(graph.signature_def[name].outputs for graph in saved.meta_graphs if name in graph.signature_def)
+    found: list[list[Any]] = []
+    for key, tensor in sorted(outputs.items()):
+        shape = [None if dim.size < 0 else int(dim.size) for dim in tensor.tensor_shape.dim]
+        found.append([key, None if tensor.tensor_shape.unknown_rank else shape[1:]])
+    return found
 
 
 def _model(model: Config, inputs: Inputs) -> list[Shape | None]:
