@@ -189,7 +189,13 @@ def _written(model: type[BaseModel]) -> str:
 
 def _rows(head: tuple[str, ...], rows: Any) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text as a cell of Markdown shows it: `<target>` is no HTML, and a bar ends no cell."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if at % 2 else part.replace("<", "&lt;") for at, part in enumerate(parts))
 
 
 if __name__ == "__main__":
