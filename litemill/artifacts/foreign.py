@@ -25,6 +25,23 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedEr
 """What `zipfile` raises for a damaged archive."""
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder whose contents can be listed.
+
+    Raises:
+        InputError: It is one that may not be read.
+    """
+    try:
+        found = path.is_dir()
+        if found:
+            next(path.iterdir(), None)
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
+        return False  # what else is wrong with it, `require_file` tells
+    return found
+
+
 def require_file(path: Path) -> Path:
     """The path of a file that can be opened and read to its end.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from litemill.artifacts.foreign import require_file
+from litemill.artifacts.foreign import is_folder, require_file
 from litemill.errors import InputError
 from litemill.evidence import TensorInfo
 from litemill.models.facts import Format, ModelFacts, keras_facts, saved_model_facts
@@ -36,7 +36,7 @@ def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
             operation that is not known.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _peek_folder(path, allow_unsafe)
     with require_file(path).open("rb") as stream:
         magic = stream.read(8)
