@@ -53,15 +53,6 @@ class WeightsOptions(SelectiveOptions):
     granularity: Literal["channel", "tensor"] = Field("channel", description="one scale for each channel, or for all")
 
 
-class WeightsInt4Options(WeightsOptions):
-    """The same for 4 bits, where dense layers may have a scale for each block of inputs."""
-
-    granularity: Literal["channel", "tensor", "block32", "block64", "block128", "block256"] = Field(  # type: ignore[assignment]
-        "channel",
-        description="one scale for each channel, for all, or in dense layers for each block of so many weights",
-    )
-
-
 class Int8Options(SelectiveOptions):
     """Full-integer quantization with a representative dataset."""
 
@@ -208,7 +199,7 @@ SCHEMES = Registry(
             "weights-int4",
             "weights alone in int4 where the op can have it (convolutions, dense)",
             "weights_int4",
-            options=WeightsInt4Options,
+            options=WeightsOptions,
         ),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,7 @@ def cast_weights(data: bytes, options: SelectiveOptions) -> Converted:
 def quantize_dynamically(data: bytes, options: WeightsOptions) -> Converted:
     """Give a float `.tflite` int8 weights that its ops compute with."""
     wanted = _recipe()
-    for op, how in _weights(options):
-        wanted.add_dynamic_config(EVERYTHING, op, 8, **how)
+    wanted.add_dynamic_config(EVERYTHING, _everything(), 8, **_weights(options))
     return _quantized(data, wanted, options, "int8")
 
 
@@ -86,8 +84,7 @@ def quantize_weights(data: bytes, bits: int, options: WeightsOptions) -> Convert
         StepFailed: No op of the model can have such weights.
     """
     wanted = _recipe()
-    for op, how in _weights(options):
-        wanted.add_weight_only_config(EVERYTHING, op, bits, **how)
+    wanted.add_weight_only_config(EVERYTHING, _everything(), bits, **_weights(options))
     return _quantized(data, wanted, options, f"int{bits}")
 
 
@@ -122,19 +119,26 @@ def _everything() -> Any:
     return TFLOperationName.ALL_SUPPORTED
 
 
-def _weights(options: WeightsOptions) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Which ops have weights rounded how. Blocks are for dense layers: all others then have a scale a channel."""
-    from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
+def _weights(options: WeightsOptions) -> dict[str, Any]:
+    """How weights are rounded, as litert-quantizer takes it."""
+    from litert_quantizer.qtyping import QuantGranularity
     from litert_quantizer.quantizer import AlgorithmName
 
-    algorithm = AlgorithmName[ALGORITHMS[options.algorithm]]
-    if not options.granularity.startswith("block"):
-        granularity = {"channel": QuantGranularity.CHANNELWISE, "tensor": QuantGranularity.TENSORWISE}
-        yield _everything(), {"granularity": granularity[options.granularity], "algorithm_key": algorithm}
-        return
-    yield _everything(), {"algorithm_key": algorithm}
-    blocks = QuantGranularity[f"BLOCKWISE_{options.granularity.removeprefix('block')}"]
-    yield TFLOperationName.FULLY_CONNECTED, {"granularity": blocks, "algorithm_key": algorithm}
+    granularity = {"channel": QuantGranularity.CHANNELWISE, "tensor": QuantGranularity.TENSORWISE}
+    return {
+        "granularity": granularity[options.granularity],
+        "algorithm_key": AlgorithmName[ALGORITHMS[options.algorithm]],
+    }
+
+
+def _quantize_ends(wanted: Any, options: SelectiveOptions) -> None:
+    """Keep inputs and outputs quantized where the ops beside them stay float: the caller asked for their dtype."""
+    from litert_quantizer.qtyping import TFLOperationName
+
+    bits = 16 if isinstance(options, Int16x8Options) else 8
+    for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
+        # Another pattern for everything: rules go by the order in which their patterns came, and the last counts.
+        wanted.add_static_config(f"^{EVERYTHING}", end, activation_num_bits=bits, weight_num_bits=8)
 
 
 def _quantized(
@@ -147,6 +151,8 @@ def _quantized(
         # An op's scope is the names of its outputs with a semicolon after each.
         scope = f"(^|;){re.escape(name)};"
         wanted.add_quantization_config(scope, _everything(), algorithm_key=AlgorithmName.NO_QUANTIZE)
+    if options.selects and samples is not None and options.model_dump().get("io") != FLOAT_IO:
+        _quantize_ends(wanted, options)
     ranges = None if samples is None else _calibrate(data, wanted, samples)
     recipe = wanted.get_quantization_recipe()
     return Converted(_weights_in(_finish(Quantizer(data, recipe), ranges), dtype), [], json.loads(json.dumps(recipe)))

@@ -91,14 +91,6 @@ def test_weights_rounded_for_the_least_error_answer_as_float32_does(
     assert sqnr_db(float32, found) > least
 
 
-def test_blocks_of_int4_are_for_dense_layers_and_the_others_have_a_scale_a_channel(tmp_path: Path) -> None:
-    float32 = Runner(workshop().tflite("float32")).run(X[:300])
-    file = convert(tmp_path, "weights-int4", granularity="block32")
-    assert set(weights(file).values()) <= {"int4", "float32"}
-    assert weights(file)["CONV_2D"] == weights(file)["FULLY_CONNECTED"] == "int4"
-    assert sqnr_db(float32, Runner(file).run(X[:300])) > 12
-
-
 def test_what_would_undo_qat_or_cannot_be_made_is_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="'qat' trains what is quantized: name the layers in its own 'exclude'"):
         check_order([Step(name="qat"), parse_step({"int8": {"exclude": ["dense"]}})])
