@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.config.run import DataSpec, Limit, Preprocessing, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.data import Splits, prepare_data
 from litemill.evidence import ModelManifest
+from tests.workshop import take
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
 """Of the train-aware steps below: 36 steps of training."""
@@ -63,15 +63,15 @@ def step(digits_model: Path, digits_dataset: Path, tmp_path_factory: pytest.Temp
     def make(name: str) -> Path:
         if name not in made:
             before, _, last = name.rpartition("-")
-            run, options = {
-                "finetune": (finetune_model, FinetuneOptions()),
-                "prune": (prune_model, PruneOptions()),
-                "prune24": (prune_model, PruneOptions(m_by_n=(2, 4))),
-                "cluster": (cluster_model, ClusterOptions()),
-                "qat": (qat_model, QatOptions()),
+            options = {
+                "finetune": FinetuneOptions(),
+                "prune": PruneOptions(),
+                "prune24": PruneOptions(m_by_n=(2, 4)),
+                "cluster": ClusterOptions(),
+                "qat": QatOptions(),
             }[last]
             out = tmp_path_factory.mktemp("steps") / name
-            run(make(before), digits_dataset, options, TRAINING, out, digits_model)  # type: ignore[operator]
+            take(make(before), digits_dataset, options, TRAINING, out, digits_model)
             made[name] = out
         return made[name]
 

@@ -16,7 +16,6 @@ from litemill.benchmark import benchmark_bundle
 from litemill.benchmark.files import benchmark_files
 from litemill.benchmark.python_runner import RunnerOptions, lay_out, read_outputs, run_local
 from litemill.benchmark.session import Subject
-from litemill.compress import finetune_model, prune_model, qat_model
 from litemill.config.run import BASELINE, DataSpec, RunSpec, Training
 from litemill.config.steps import FinetuneOptions, PruneOptions, QatOptions, Step
 from litemill.config.targets import parse_target
@@ -32,6 +31,7 @@ from litemill.models.backend import tf_keras
 from litemill.models.source import load_source
 from litemill.runtime import Runner
 from litemill.stages.import_model import import_model
+from tests.workshop import take
 
 INPUTS = {"picture": {"scale": 1 / 255}, "context": {"mean": [3.0]}}
 
@@ -197,7 +197,6 @@ def test_the_runner_on_a_device_is_fed_as_the_evaluation_is(run: Run, tmp_path: 
     ],
 )
 def test_train_aware_steps_train_for_the_judged_output(run: Run, step: str, options: Any, tmp_path: Path) -> None:
-    take = {"prune": prune_model, "qat": qat_model, "finetune": finetune_model}[step]
     training = Training(epochs=1, batch_size=32, learning_rate=1e-3)
     manifest = take(run.model, run.data, options, training, tmp_path / "model")
     assert manifest.status == "ok", manifest.reason

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import sha256_of, write_manifest
 from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, SPLITS, TFLITE, X, Y
-from litemill.config.steps import parse_step
+from litemill.compress import train
+from litemill.config.run import Training
+from litemill.config.steps import TRAIN_STEPS, Step, TrainOptions, parse_step
 from litemill.convert import convert_bundle, worker
 from litemill.evidence import DatasetManifest, ModelManifest, SplitInfo, TensorInfo, VariantManifest
 from litemill.models.backend import tf_keras
@@ -157,3 +159,12 @@ def workshop() -> Workshop:
     recipes = {name: [parse_step(step) for step in steps] for name, steps in RECIPES.items()}
     manifests = convert_bundle(artifact, recipes, folder / "variants", dataset=dataset, seed=7)
     return Workshop(dataset, artifact, model, folder / "variants", {item.recipe: item for item in manifests})
+
+
+def take(
+    model: Path, dataset: Path, options: TrainOptions, training: Training, out: Path, source: Path | None = None
+) -> ModelManifest:
+    """Take the train-aware step of these options in this process: a second import of TensorFlow takes seconds."""
+    name = next(name for name, kind in TRAIN_STEPS.items() if kind is type(options))
+    step = Step(name=name, options=options.model_dump(mode="json", exclude_unset=True))
+    return train(model, dataset, step, out=out, training=training, source=source, isolated=False)

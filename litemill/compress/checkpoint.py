@@ -99,6 +99,12 @@ class Checkpoints:
             return Snapshot(state["epochs"], values[: state["arrays"]], values[state["arrays"] :])
         return None
 
+    @property
+    def epoch(self) -> int:
+        """Number of whole epochs that the newest one holds; 0 where there is none."""
+        numbers = [int(path.stem.removeprefix("epoch-")) for path in self.folder.glob("epoch-*.npz")]
+        return max(numbers, default=0)
+
     def clear(self) -> None:
         """Remove them: the artifact they were for is written."""
         shutil.rmtree(self.folder, ignore_errors=True)

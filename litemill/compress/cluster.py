@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from litemill.compress.batch_norm import refresh_batch_norm
@@ -16,12 +16,16 @@ from litemill.compress.layers import (
     weighted_layers,
     wrap_layers,
 )
-from litemill.compress.prune import TOLERANCE
-from litemill.compress.step import Done, Work, run_step
-from litemill.config.run import Training
+from litemill.compress.work import Done, Work
 from litemill.config.steps import ClusterOptions
 from litemill.errors import StepFailed
-from litemill.evidence import ModelManifest, StepRecord
+from litemill.evidence import (
+    SPARSITY_TOLERANCE,
+    ClusterFindings,
+    KernelFindings,
+    PruneFindings,
+    TrainingFindings,
+)
 
 INITIALIZATIONS = {
     "kmeans++": "KMEANS_PLUS_PLUS",
@@ -32,35 +36,27 @@ INITIALIZATIONS = {
 """Our names and TFMOT's."""
 
 
-def cluster_model(
-    model: Path, dataset: Path, options: ClusterOptions, training: Training, out: Path, source: Path | None = None
-) -> ModelManifest:
+def cluster(work: Work, options: ClusterOptions) -> Done:
     """Fine-tune while the weights of each layer share a few values (Han, Mao & Dally, 2016).
 
     https://arxiv.org/abs/1510.00149. After `prune` one of the values is zero and the zeros stay.
 
     Args:
-        model: Model artifact to start from.
-        dataset: Dataset artifact.
+        work: The model and its training.
         options: Number of clusters, initialisation, layers.
-        training: The run's training section.
-        out: Where the Model artifact goes.
-        source: Model artifact of the distillation's teacher; `model` where it is None.
 
     Returns:
-        The manifest; its last step record has the distinct values of each layer. Status failed where no layer can be
-        clustered, or a layer has more values than asked for, or lost zeros.
+        The clustered model and the distinct values of each layer.
+
+    Raises:
+        StepFailed: No layer can be clustered, or a layer has more values than asked for, or lost zeros.
     """
-    return run_step("cluster", model, dataset, options, training, out, source, lambda work: _cluster(work, options))
-
-
-def _cluster(work: Work, options: ClusterOptions) -> Done:
     from tensorflow_model_optimization.clustering.keras import CentroidInitialization
     from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import ClusterWeights
 
-    pruned = work.did("prune")
+    earlier = work.did("prune")
+    pruned = earlier.found(PruneFindings).layers if earlier else {}
     choice = choose_layers(work.model, options, _unfit(work.model, options))
-    zeros = set(pruned.measured["layers"]) if pruned else set[str]()
 
     def wrap(layer: Any) -> Any:
         # not by cluster_weights: it takes a convolution without bias for too small to be clustered by channel
@@ -68,7 +64,7 @@ def _cluster(work: Work, options: ClusterOptions) -> Done:
             layer,
             options.clusters,
             CentroidInitialization[INITIALIZATIONS[options.initialization]],
-            preserve_sparsity=layer.name in zeros,
+            preserve_sparsity=layer.name in pruned,
             cluster_per_channel=options.per_channel,
         )
 
@@ -101,7 +97,11 @@ def _unfit(model: Any, options: ClusterOptions) -> dict[str, str]:
 
 
 def _proved(
-    model: Any, choice: Choice, options: ClusterOptions, pruned: StepRecord | None, training: dict[str, Any]
+    model: Any,
+    choice: Choice,
+    options: ClusterOptions,
+    pruned: Mapping[str, KernelFindings],
+    training: TrainingFindings,
 ) -> Done:
     """Hold the step to what it was asked.
 
@@ -110,20 +110,20 @@ def _proved(
     """
     layers = measure_layers(model, choice.touched)
     for name, found in layers.items():
-        by_channel = options.per_channel and found["type"] == "Conv2D"
-        count = found["distinct_in_channel" if by_channel else "distinct"]
+        by_channel = options.per_channel and found.type == "Conv2D"
+        count = found.distinct_in_channel if by_channel else found.distinct
         if count > options.clusters:
             raise StepFailed(f"layer {name} has {count} distinct weights, not {options.clusters}")
-    for name, before in (pruned.measured["layers"] if pruned else {}).items():
-        if name in layers and layers[name]["sparsity"] < before["sparsity"] - TOLERANCE:
+    for name, before in pruned.items():
+        if name in layers and layers[name].sparsity < before.sparsity - SPARSITY_TOLERANCE:
             raise StepFailed(
-                f"layer {name} lost zeros: sparsity {before['sparsity']:.3f} before, {layers[name]['sparsity']:.3f} now"
+                f"layer {name} lost zeros: sparsity {before.sparsity:.3f} before, {layers[name].sparsity:.3f} now"
             )
-    measured = {
-        "clusters": options.clusters,
-        "per_channel": options.per_channel,
-        "layers": layers,
-        "left_alone": choice.left_alone,
-        "training": training,
-    }
-    return Done(model, measured, [])
+    findings = ClusterFindings(
+        clusters=options.clusters,
+        per_channel=options.per_channel,
+        layers=layers,
+        left_alone=choice.left_alone,
+        training=training,
+    )
+    return Done(model, findings)

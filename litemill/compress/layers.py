@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from litemill.config.base import nearest
 from litemill.config.steps import LayerOptions, named_by
 from litemill.errors import StepFailed
+from litemill.evidence import KernelFindings
 from litemill.models.backend import tf_keras
 
 KERNELS: Mapping[str, str] = {
@@ -151,17 +152,17 @@ def distinct_by_channel(values: NDArray[np.float32]) -> int:
     return max(len(np.unique(channel)) for channel in np.moveaxis(values, -1, 0))
 
 
-def measure_layers(model: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def measure_layers(model: Any, names: Sequence[str]) -> dict[str, KernelFindings]:
     """Shape, sparsity and distinct values of the named layers' kernels, as they stand in the Keras model."""
     found = {}
     for layer in weighted_layers(model):
         if layer.name in names:
             values = kernel(layer)
-            found[layer.name] = {
-                "type": type(layer).__name__,
-                "shape": list(values.shape),
-                "sparsity": round(sparsity(values), 6),
-                "distinct": len(np.unique(values)),
-                "distinct_in_channel": distinct_by_channel(values),
-            }
+            found[layer.name] = KernelFindings(
+                type=type(layer).__name__,
+                shape=list(values.shape),
+                sparsity=round(sparsity(values), 6),
+                distinct=len(np.unique(values)),
+                distinct_in_channel=distinct_by_channel(values),
+            )
     return found

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from litemill.compress.layers import FEWEST_ZEROS, distinct_by_channel, sparsity
+from litemill.evidence import ClusterFindings
 
 
 @contextmanager
-def clusters_of(clustered: dict[str, Any]) -> Iterator[None]:
+def clusters_of(clustered: ClusterFindings | None) -> Iterator[None]:
     """Let TFMOT find a kernel's clusters as `cluster` made them, while it wraps a model.
 
     TFMOT looks for clusters in each channel of a convolution whatever was asked, so that 16 values in a kernel become
@@ -31,18 +32,18 @@ def clusters_of(clustered: dict[str, Any]) -> Iterator[None]:
         return centroids, len(centroids), index, False
 
     original = registry.get_centroids
-    registry.get_centroids = original if clustered.get("per_channel") else in_tensor
+    registry.get_centroids = original if clustered and clustered.per_channel else in_tensor
     try:
         yield
     finally:
         registry.get_centroids = original
 
 
-def make_scheme(clustered: dict[str, Any]) -> Any:
+def make_scheme(clustered: ClusterFindings | None) -> Any:
     """A default 8-bit scheme whose weight quantizers keep the zeros and the clusters a kernel has.
 
     Args:
-        clustered: `clusters` and `per_channel` as an earlier `cluster` measured them, or nothing.
+        clustered: What an earlier `cluster` found, or nothing.
     """
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_registry as registry,
@@ -66,7 +67,7 @@ def make_scheme(clustered: dict[str, Any]) -> Any:
     return PreservingScheme()
 
 
-def _preserving_quantizer(layer: Any, clustered: dict[str, Any]) -> Any | None:
+def _preserving_quantizer(layer: Any, clustered: ClusterFindings | None) -> Any | None:
     """The weight quantizer for a kernel with zeros or clusters, or None where it has neither."""
     from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
         cluster_preserve_quantize_registry as clusters,
@@ -94,9 +95,9 @@ def _preserving_quantizer(layer: Any, clustered: dict[str, Any]) -> Any | None:
     return None
 
 
-def _has_clusters(kind: str, kernel: Any, clustered: dict[str, Any]) -> bool:
-    if not clustered:
+def _has_clusters(kind: str, kernel: Any, clustered: ClusterFindings | None) -> bool:
+    if clustered is None:
         return False
-    by_channel = clustered["per_channel"] and kind == "Conv2D"
+    by_channel = clustered.per_channel and kind == "Conv2D"
     distinct = distinct_by_channel(kernel) if by_channel else len(np.unique(kernel))
-    return distinct <= int(clustered["clusters"])
+    return distinct <= clustered.clusters

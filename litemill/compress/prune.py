@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from litemill.compress.batch_norm import refresh_batch_norm
@@ -15,43 +14,32 @@ from litemill.compress.layers import (
     weighted_layers,
     wrap_layers,
 )
-from litemill.compress.step import Done, Work, run_step
-from litemill.config.run import Training
+from litemill.compress.work import Done, Work
 from litemill.config.steps import PruneOptions
 from litemill.errors import StepFailed
-from litemill.evidence import ModelManifest
+from litemill.evidence import SPARSITY_TOLERANCE, PruneFindings, TrainingFindings
 from litemill.flatbuffer.pattern import pattern_breaks
 
-TOLERANCE = 0.02
-"""A layer may miss the sparsity asked for by this much: small kernels and blocks cannot hit every fraction."""
 UPDATES = 50
 """How often the masks are drawn anew between begin and end, where there are enough steps."""
 FEWEST_STEPS = 10
 
 
-def prune_model(
-    model: Path, dataset: Path, options: PruneOptions, training: Training, out: Path, source: Path | None = None
-) -> ModelManifest:
+def prune(work: Work, options: PruneOptions) -> Done:
     """Fine-tune while the smallest weights of each layer become zero (Zhu & Gupta, 2017).
 
     https://arxiv.org/abs/1710.01878; N:M patterns after Mishra et al., 2021, https://arxiv.org/abs/2104.08378.
 
     Args:
-        model: Model artifact to start from.
-        dataset: Dataset artifact.
+        work: The model and its training.
         options: Sparsity, schedule, pattern, layers.
-        training: The run's training section.
-        out: Where the Model artifact goes.
-        source: Model artifact of the distillation's teacher; `model` where it is None.
 
     Returns:
-        The manifest; its last step record has the sparsity of each layer, and why others were left alone. Status
-        failed where no layer can be pruned, the training is too short, or the sparsity or pattern was not reached.
+        The pruned model, the sparsity of each layer, and why others were left alone.
+
+    Raises:
+        StepFailed: No layer can be pruned, the training is too short, or the sparsity or pattern was not reached.
     """
-    return run_step("prune", model, dataset, options, training, out, source, lambda work: _prune(work, options))
-
-
-def _prune(work: Work, options: PruneOptions) -> Done:
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
     choice = choose_layers(work.model, options, _unfit(work.model, options))
@@ -103,7 +91,7 @@ def _unfit(model: Any, options: PruneOptions) -> dict[str, str]:
     return unfit
 
 
-def _proved(model: Any, choice: Choice, options: PruneOptions, training: dict[str, Any]) -> Done:
+def _proved(model: Any, choice: Choice, options: PruneOptions, training: TrainingFindings) -> Done:
     """Hold the step to what it was asked.
 
     Raises:
@@ -111,7 +99,7 @@ def _proved(model: Any, choice: Choice, options: PruneOptions, training: dict[st
     """
     layers = measure_layers(model, choice.touched)
     short = {
-        name: found["sparsity"] for name, found in layers.items() if found["sparsity"] < options.target - TOLERANCE
+        name: found.sparsity for name, found in layers.items() if found.sparsity < options.target - SPARSITY_TOLERANCE
     }
     if short:
         message = ", ".join(f"{name} {value:.3f}" for name, value in short.items())
@@ -121,5 +109,5 @@ def _proved(model: Any, choice: Choice, options: PruneOptions, training: dict[st
             broken = pattern_breaks(kernel(layer), options.m_by_n) if layer.name in choice.touched else 0
             if broken:
                 raise StepFailed(f"{broken} groups of layer {layer.name} break the pattern {options.m_by_n}")
-    measured = {"target": options.target, "layers": layers, "left_alone": choice.left_alone, "training": training}
-    return Done(model, measured, [])
+    left_alone = choice.left_alone
+    return Done(model, PruneFindings(target=options.target, layers=layers, left_alone=left_alone, training=training))

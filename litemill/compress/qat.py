@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from litemill.compress.affine import depthwise_counterparts, with_counterparts
 from litemill.compress.layers import check_patterns, copy_model, fits
 from litemill.compress.preserve import clusters_of, make_scheme
 from litemill.compress.ranges import calibrate_ranges
-from litemill.compress.step import Done, Work, run_step
 from litemill.compress.support import PREPROCESSING
-from litemill.config.run import Training
+from litemill.compress.work import Done, Work
 from litemill.config.steps import QatOptions
 from litemill.errors import StepFailed
-from litemill.evidence import ModelManifest
+from litemill.evidence import ClusterFindings, QatFindings
 from litemill.models.backend import tf_keras
 
 METHODS = {(False, False): "QAT", (True, False): "PQAT", (False, True): "CQAT", (True, True): "PCQAT"}
@@ -30,39 +28,32 @@ IN_FRONT = "preprocesses the input in front of the quantized layers"
 AS_DEPTHWISE = "(BatchNormalization) is quantized as the depthwise 1×1 convolution that it equals"
 
 
-def qat_model(
-    model: Path, dataset: Path, options: QatOptions, training: Training, out: Path, source: Path | None = None
-) -> ModelManifest:
+def qat(work: Work, options: QatOptions) -> Done:
     """Train with quantization emulated (Jacob et al., 2018, https://arxiv.org/abs/1712.05877).
 
     Which variant is decided by the steps so far: after `prune` the zeros are kept (PQAT), after `cluster` the shared
-    values (CQAT), after both both (PCQAT).
+    values (CQAT), after both both (PCQAT). The ranges are in the SavedModel, so `int8` needs no calibration for it.
 
     Args:
-        model: Model artifact to start from.
-        dataset: Dataset artifact.
+        work: The model and its training.
         options: Layers to leave in float.
-        training: The run's training section.
-        out: Where the Model artifact goes; its ranges are in the SavedModel, so `int8` needs no calibration for it.
-        source: Model artifact of the distillation's teacher; `model` where it is None.
 
     Returns:
-        The manifest; its last step record names the method and the layers left in float. Status failed where a layer
-        cannot be quantized (by name, before any training).
+        The wrapped model, the method and the layers left in float.
+
+    Raises:
+        StepFailed: A layer cannot be quantized (by name, before any training).
     """
-    return run_step("qat", model, dataset, options, training, out, source, lambda work: _qat(work, options))
-
-
-def _qat(work: Work, options: QatOptions) -> Done:
-    clustered = work.did("cluster")
-    quantized, floats, rewritten = quantize(work.model, options, clustered.measured if clustered else {})
+    earlier = work.did("cluster")
+    clustered = earlier.found(ClusterFindings) if earlier else None
+    quantized, floats, rewritten = quantize(work.model, options, clustered)
     calibrate_ranges(quantized, work.batches)
     training = work.fine_tune(quantized)
     method = METHODS[work.did("prune") is not None, clustered is not None]
-    measured = {"method": method, "float_layers": floats, "rewritten": rewritten, "training": training}
+    findings = QatFindings(method=method, float_layers=floats, rewritten=rewritten, training=training)
     warnings = [f"layer {name} is trained in float: {reason}" for name, reason in floats.items()]
     warnings += [f"layer {name} {what}" for name, what in rewritten.items()]
-    return Done(_strip(quantized) if clustered else quantized, measured, warnings)
+    return Done(_strip(quantized) if clustered else quantized, findings, warnings)
 
 
 class Quantized(NamedTuple):
@@ -79,7 +70,7 @@ class Quantized(NamedTuple):
     rewritten: dict[str, str]
 
 
-def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> Quantized:
+def quantize(model: Any, options: QatOptions, clustered: ClusterFindings | None = None) -> Quantized:
     """Wrap a copy of a model for quantization-aware training.
 
     Layers that preprocess in front of all others stay float, and a BatchNormalization that TFMOT cannot fold into a
@@ -88,7 +79,7 @@ def quantize(model: Any, options: QatOptions, clustered: dict[str, Any]) -> Quan
     Args:
         model: A float tf_keras model.
         options: Which layers stay float.
-        clustered: What an earlier `cluster` measured, or nothing.
+        clustered: What an earlier `cluster` found, or nothing.
 
     Raises:
         StepFailed: A layer cannot be quantized and may not stay float.
@@ -154,7 +145,7 @@ def _check_form(model: Any) -> None:
             )
 
 
-def _wrap(model: Any, floats: Collection[str], clustered: dict[str, Any]) -> Any:
+def _wrap(model: Any, floats: Collection[str], clustered: ClusterFindings | None) -> Any:
     """Annotate every layer but those that stay float, and let TFMOT wrap them."""
     from tensorflow_model_optimization.quantization import keras as quantization
 

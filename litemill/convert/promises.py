@@ -18,12 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.evidence import LayerProof, StepRecord
+from litemill.evidence import SPARSITY_TOLERANCE, ClusterFindings, LayerFindings, LayerProof, StepRecord
 from litemill.flatbuffer.pattern import pattern_breaks
 from litemill.flatbuffer.reader import constant, ints, read_model, text
-
-TOLERANCE = 0.02
-"""Sparsity that may be lost between pruning and the file."""
 
 
 @dataclass
@@ -89,14 +86,15 @@ def collect_promises(steps: Sequence[StepRecord]) -> list[Promise]:
     """The promises of all steps, one for each layer that a step touched."""
     promises: dict[str, Promise] = {}
     for record in steps:
-        for name, layer in record.measured.get("layers", {}).items():
-            promise = promises.setdefault(name, Promise(name, [int(size) for size in layer["shape"]], layer["type"]))
+        touched = record.found(LayerFindings).layers if "layers" in record.measured else {}
+        for name, layer in touched.items():
+            promise = promises.setdefault(name, Promise(name, layer.shape, layer.type))
             if record.step == "prune":
-                promise.sparsity = layer["sparsity"]
+                promise.sparsity = layer.sparsity
                 pattern = record.options.get("m_by_n")
                 promise.m_by_n = (int(pattern[0]), int(pattern[1])) if pattern else None
             if record.step == "cluster":
-                promise.clusters = int(record.measured["clusters"])
+                promise.clusters = record.found(ClusterFindings).clusters
     return list(promises.values())
 
 
@@ -165,7 +163,7 @@ def _measure(promise: Promise, tensor: Stored) -> LayerProof:
 
 def _broken(promise: Promise, proof: LayerProof) -> Iterator[str]:
     """One sentence for each promise that the file does not keep."""
-    if proof.sparsity < promise.sparsity - TOLERANCE:
+    if proof.sparsity < promise.sparsity - SPARSITY_TOLERANCE:
         yield f"layer {promise.layer}: sparsity {proof.sparsity:.3f} in the file, {promise.sparsity:.3f} after pruning"
     if promise.m_by_n and proof.pattern_breaks:
         zeros, group = promise.m_by_n

@@ -19,7 +19,7 @@ def examine_layers(model: Any) -> list[LayerDiagnosis]:
     """Every layer, nested ones too, with the steps' default options."""
     prune, cluster = (_left_alone(model, options) for options in (PruneOptions(), ClusterOptions()))
     try:
-        qat: Mapping[str, str] | str = quantize(model, QatOptions(unsupported="float"), {}).floats
+        qat: Mapping[str, str] | str = quantize(model, QatOptions(unsupported="float")).floats
     except StepFailed as error:
         qat = str(error)
     rows = []
@@ -63,7 +63,7 @@ def examine_preprocessing_layers(model: Any) -> list[Finding]:
 def examine_rewrites(model: Any) -> list[Finding]:
     """Tell which layers `qat` quantizes in another form."""
     try:
-        rewritten = quantize(model, QatOptions(unsupported="float"), {}).rewritten
+        rewritten = quantize(model, QatOptions(unsupported="float")).rewritten
     except StepFailed:
         return []
     return [Finding(level="ok", what=f"qat: layer {name} {what}") for name, what in rewritten.items()]
@@ -92,7 +92,7 @@ def _why_not(model: Any | None, reason: str, step: Step) -> str:
     options = step.parsed()
     try:
         if isinstance(options, QatOptions):
-            quantize(model, options, {})
+            quantize(model, options)
         elif isinstance(options, PruneOptions | ClusterOptions):
             choose_layers(model, options)
     except StepFailed as error:

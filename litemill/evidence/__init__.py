@@ -8,27 +8,47 @@ from litemill.evidence.failure import Failure
 from litemill.evidence.graph import Delegation, GraphReport, LayerProof, WeightInfo
 from litemill.evidence.outcome import Evaluation, Measurement, Parity
 from litemill.evidence.sources import DatasetManifest, ModelManifest, SplitInfo, StepRecord
+from litemill.evidence.training import (
+    SPARSITY_TOLERANCE,
+    ClusterFindings,
+    FinetuneFindings,
+    KernelFindings,
+    LayerFindings,
+    PruneFindings,
+    QatFindings,
+    StepFindings,
+    TrainingFindings,
+)
 from litemill.evidence.variant import CalibrationReport, LayerSensitivity, SlimReport, VariantManifest, VariantParity
 
 __all__ = [
+    "SPARSITY_TOLERANCE",
     "CalibrationReport",
+    "ClusterFindings",
     "DatasetManifest",
     "Delegation",
     "Estimate",
     "Evaluation",
     "Evidence",
     "Failure",
+    "FinetuneFindings",
     "GraphReport",
+    "KernelFindings",
+    "LayerFindings",
     "LayerProof",
     "LayerSensitivity",
     "Measurement",
     "ModelManifest",
     "Parity",
+    "PruneFindings",
+    "QatFindings",
     "SlimReport",
     "SplitInfo",
     "Status",
+    "StepFindings",
     "StepRecord",
     "TensorInfo",
+    "TrainingFindings",
     "VariantManifest",
     "VariantParity",
     "Verdict",

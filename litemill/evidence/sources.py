@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 
 from litemill.evidence.base import Evidence, Status, TensorInfo
+from litemill.evidence.training import StepFindings
 from litemill.tasks import OutputIs, Reading
+
+Findings = TypeVar("Findings", bound=StepFindings)
 
 
 class SplitInfo(BaseModel):
@@ -66,6 +69,14 @@ class StepRecord(BaseModel):
     measured: dict[str, Any] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
     seconds: float = 0.0
+
+    def found(self, kind: type[Findings]) -> Findings:
+        """What the step measured, typed.
+
+        Args:
+            kind: Of the step's findings, such as `PruneFindings`.
+        """
+        return kind.model_validate(self.measured)
 
 
 class ModelManifest(Evidence):

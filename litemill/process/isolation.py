@@ -54,6 +54,11 @@ class Outcome(NamedTuple):
         """Whether native code broke the worker."""
         return self.signal in CRASHES
 
+    @property
+    def killed(self) -> bool:
+        """Whether it was killed without being asked, as the kernel does where memory runs out."""
+        return self.signal == signal.SIGKILL
+
 
 JOBS, JOURNAL = "jobs.json", "journal"
 LAST_LINE = 2

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.compress.batch_norm import refresh_batch_norm
 from litemill.compress.batches import Batches, augment, hold_out
 from litemill.compress.checkpoint import Checkpoints, Snapshot
@@ -24,6 +23,7 @@ from litemill.data import Splits
 from litemill.evidence import ModelManifest
 from litemill.models import load_model, save_model
 from litemill.models.backend import tensorflow, tf_keras
+from tests.workshop import take
 
 Step = Callable[[str], Path]
 
@@ -37,11 +37,11 @@ FULL = Training(
 )
 """Everything that has a state to resume: optimizer, schedule, order, augmentation, early stopping, a teacher."""
 
-RUNS: dict[str, tuple[Any, TrainOptions, str]] = {
-    "finetune": (finetune_model, FinetuneOptions(), ""),
-    "prune": (prune_model, PruneOptions(), ""),
-    "cluster": (cluster_model, ClusterOptions(initialization="random"), "prune"),
-    "qat": (qat_model, QatOptions(), "prune-cluster"),
+RUNS: dict[str, tuple[TrainOptions, str]] = {
+    "finetune": (FinetuneOptions(), ""),
+    "prune": (PruneOptions(), ""),
+    "cluster": (ClusterOptions(initialization="random"), "prune"),
+    "qat": (QatOptions(), "prune-cluster"),
 }
 
 
@@ -68,10 +68,10 @@ def noisy(step: Step, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_step_resumes_to_the_same_weights(
     name: str, step: Step, noisy: Path, digits_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, options, before = RUNS.get(name, RUNS["finetune"])
+    options, before = RUNS.get(name, RUNS["finetune"])
     model = noisy if name == "dropout" else step(before)
     monkeypatch.setenv("LITEMILL_CHECKPOINTS", str(tmp_path / "first"))
-    whole = run(model, digits_dataset, options, FULL, tmp_path / "whole", step(""))
+    whole = take(model, digits_dataset, options, FULL, tmp_path / "whole", step(""))
     assert whole.status == "ok", whole.reason
 
     monkeypatch.setenv("LITEMILL_CHECKPOINTS", str(tmp_path / "second"))
@@ -86,10 +86,10 @@ def test_a_killed_step_resumes_to_the_same_weights(
     epoch = Batches.epoch
     monkeypatch.setattr(Checkpoints, "save", save_and_die)
     with pytest.raises(Killed):
-        run(model, digits_dataset, options, FULL, tmp_path / "resumed", step(""))
+        take(model, digits_dataset, options, FULL, tmp_path / "resumed", step(""))
     assert not (tmp_path / "resumed").exists()
     monkeypatch.setattr(Batches, "epoch", lambda self, number: drawn.append(number) or epoch(self, number))
-    resumed = run(model, digits_dataset, options, FULL, tmp_path / "resumed", step(""))
+    resumed = take(model, digits_dataset, options, FULL, tmp_path / "resumed", step(""))
     assert drawn == [2]
     assert resumed.sha256 == whole.sha256
     assert resumed.steps[-1].measured == whole.steps[-1].measured
@@ -205,7 +205,7 @@ def test_models_that_give_values_are_trained_by_squared_error(task: Any) -> None
 def test_early_stopping_takes_the_best_epoch(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
     """With a rate that ruins the model no later epoch is better than the first."""
     wild = Training(epochs=6, batch_size=64, learning_rate=3.0, early_stop=1, schedule="constant", warmup=0.0)
-    made = finetune_model(step(""), digits_dataset, FinetuneOptions(), wild, tmp_path / "out")
+    made = take(step(""), digits_dataset, FinetuneOptions(), wild, tmp_path / "out")
     assert made.status == "ok", made.reason
     assert made.steps[0].measured["training"]["epochs"] < 6
 
@@ -245,7 +245,7 @@ def test_the_refreshed_mean_is_the_mean_of_the_data(digits_dataset: Path) -> Non
 def test_ranges_start_where_the_activations_are(step: Step, digits_dataset: Path) -> None:
     """TFMOT starts them at [-6, 6] and moves them by a thousandth a step."""
     model = load_model(step(""))
-    wrapped, *_ = quantize(model, QatOptions(), {})
+    wrapped, *_ = quantize(model, QatOptions())
     calibrate_ranges(wrapped, batches(digits_dataset))
     inner = tf_keras().Model(model.input, [layer.output for layer in model.layers if "re_lu" in layer.name])
     largest = [value.numpy().max() for value in inner(Splits.open(digits_dataset).train.x[:], training=False)]

@@ -11,7 +11,6 @@ import pytest
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import KERAS_MODEL, MODEL
-from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.compress.affine import depthwise_counterparts, with_counterparts
 from litemill.compress.qat import quantize
 from litemill.config.run import DataSpec, Limit, Training
@@ -19,10 +18,11 @@ from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions,
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.errors import StepFailed
-from litemill.evidence import ModelManifest
+from litemill.evidence import ClusterFindings, ModelManifest
 from litemill.models import load_model, save_model
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.flatten import flatten
+from tests.workshop import take
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
 BRIEF = Training(epochs=1, batch_size=64, learning_rate=2e-3)
@@ -99,7 +99,7 @@ def test_training_after_pruning_keeps_zeros_in_layers_that_clustering_does_not_t
     (kernel,) = small.get_weights()
     small.set_weights([np.where(np.arange(kernel.size).reshape(kernel.shape) % 2, kernel, 0)])
     save_model(model, manifest(step("prune")), tmp_path / "pruned")
-    cluster_model(tmp_path / "pruned", digits_dataset, ClusterOptions(include=[BIG]), BRIEF, tmp_path / "clustered")
+    take(tmp_path / "pruned", digits_dataset, ClusterOptions(include=[BIG]), BRIEF, tmp_path / "clustered")
     trained = load_model(tmp_path / "clustered").get_layer("conv2d_1").kernel.numpy()
     assert np.mean(trained == 0) == 0.5
     assert (trained != small.kernel.numpy()).any()
@@ -128,23 +128,23 @@ def test_the_method_of_qat_follows_from_the_steps_so_far(name: str, method: str,
 
 def test_too_few_steps_fail_the_recipe(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
     short = Training(epochs=1, batch_size=512)
-    made = prune_model(step(""), digits_dataset, PruneOptions(), short, tmp_path / "out")
+    made = take(step(""), digits_dataset, PruneOptions(), short, tmp_path / "out")
     assert made.status == "failed"
     assert made.reason.startswith("prune: 2 training steps are too few to prune in")
     assert manifest(tmp_path / "out") == made
 
 
 def test_a_failed_model_is_passed_on_with_its_reason(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
-    failed = prune_model(step(""), digits_dataset, PruneOptions(include=["conv_9"]), TRAINING, tmp_path / "pruned")
+    failed = take(step(""), digits_dataset, PruneOptions(include=["conv_9"]), TRAINING, tmp_path / "pruned")
     assert "no layer is named 'conv_9' or of that type" in failed.reason
-    passed = qat_model(tmp_path / "pruned", digits_dataset, QatOptions(), TRAINING, tmp_path / "qat")
+    passed = take(tmp_path / "pruned", digits_dataset, QatOptions(), TRAINING, tmp_path / "qat")
     assert (passed.status, passed.reason) == ("failed", failed.reason)
     assert [record.step for record in passed.steps] == ["prune", "qat"]
 
 
 def test_a_loss_that_explodes_fails_the_recipe(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
     wild = Training(epochs=1, batch_size=64, optimizer="sgd", learning_rate=1e30)
-    made = finetune_model(step(""), digits_dataset, FinetuneOptions(), wild, tmp_path / "out")
+    made = take(step(""), digits_dataset, FinetuneOptions(), wild, tmp_path / "out")
     assert made.status == "failed"
     assert "the loss became nan in epoch 1" in made.reason
 
@@ -163,11 +163,11 @@ def test_an_unknown_layer_is_no_obstacle_to_pruning_and_named_by_qat(digits_data
         layers.Rescaling(2.0, name="scaling"), layers.Conv2D(16, 3, name="middle"), layers.PReLU(name="bend")
     )
     source = artifact(model, tmp_path / "source")
-    assert prune_model(source, digits_dataset, PruneOptions(), BRIEF, tmp_path / "pruned").status == "ok"
-    refused = qat_model(source, digits_dataset, QatOptions(), BRIEF, tmp_path / "refused")
+    assert take(source, digits_dataset, PruneOptions(), BRIEF, tmp_path / "pruned").status == "ok"
+    refused = take(source, digits_dataset, QatOptions(), BRIEF, tmp_path / "refused")
     assert refused.status == "failed"
     assert "cannot take layer scaling (Rescaling is not supported), bend (PReLU is not supported)" in refused.reason
-    taken = qat_model(source, digits_dataset, QatOptions(unsupported="float"), BRIEF, tmp_path / "taken")
+    taken = take(source, digits_dataset, QatOptions(unsupported="float"), BRIEF, tmp_path / "taken")
     assert taken.status == "ok"
     assert set(taken.steps[0].measured["float_layers"]) == {"scaling", "bend"}
     assert len(taken.steps[0].warnings) == 2
@@ -175,8 +175,8 @@ def test_an_unknown_layer_is_no_obstacle_to_pruning_and_named_by_qat(digits_data
 
 def test_a_layer_to_exclude_from_qat_must_exist() -> None:
     with pytest.raises(StepFailed, match=r"no layer is named 'frist' or of that type; did you mean 'first'\?"):
-        quantize(with_layers(), QatOptions(exclude=["frist"]), {})
-    _, floats, _ = quantize(with_layers(), QatOptions(exclude=["Global*"]), {})
+        quantize(with_layers(), QatOptions(exclude=["frist"]))
+    _, floats, _ = quantize(with_layers(), QatOptions(exclude=["Global*"]))
     assert list(floats.values()) == ["excluded"]
 
 
@@ -191,7 +191,7 @@ def test_a_batch_norm_after_an_activation_is_trained_as_the_convolution_it_equal
     assert type(counterpart.get_layer("norm")).__name__ == "DepthwiseConv2D"
     assert np.allclose(counterpart.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
 
-    made = qat_model(artifact(model, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
+    made = take(artifact(model, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
     recipes = {"qat": [{"name": "qat"}, {"name": "int8"}]}
     (variant,) = convert_bundle(tmp_path / "qat", recipes, tmp_path / "out", dataset=digits_dataset)
 
@@ -212,7 +212,7 @@ def test_preprocessing_in_front_stays_float_in_training_and_becomes_int8_in_the_
     model = keras.Model(image, keras.models.Sequential(with_layers().layers)(scaled))
     flat, _ = flatten(model)
 
-    made = qat_model(artifact(flat, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
+    made = take(artifact(flat, tmp_path / "source"), digits_dataset, QatOptions(), BRIEF, tmp_path / "qat")
     recipes = {"qat": [{"name": "qat"}, {"name": "int8"}]}
     (variant,) = convert_bundle(tmp_path / "qat", recipes, tmp_path / "out", dataset=digits_dataset)
 
@@ -228,9 +228,9 @@ def test_nested_models_are_pruned_and_refused_by_qat(digits_dataset: Path, tmp_p
     keras = tf_keras()
     inner = keras.Sequential([keras.layers.Input((6, 6, 8)), keras.layers.Conv2D(16, 3, name="deep")], name="inner")
     source = artifact(with_layers(inner), tmp_path / "source")
-    pruned = prune_model(source, digits_dataset, PruneOptions(), BRIEF, tmp_path / "pruned")
+    pruned = take(source, digits_dataset, PruneOptions(), BRIEF, tmp_path / "pruned")
     assert pruned.steps[0].measured["layers"]["deep"]["sparsity"] == pytest.approx(0.5, abs=0.01)
-    refused = qat_model(source, digits_dataset, QatOptions(), BRIEF, tmp_path / "refused")
+    refused = take(source, digits_dataset, QatOptions(), BRIEF, tmp_path / "refused")
     assert "cannot take a nested model: inner" in refused.reason
 
 
@@ -244,7 +244,7 @@ def test_a_layer_without_zeros_does_not_switch_pcqat_off_for_the_others() -> Non
     kept = {"both": shared * (values > 32), "clusters": shared, "zeros": values * (values > 32), "plain": values}
     for name, kernel in kept.items():
         model.get_layer(name).set_weights([kernel])
-    wrapped, *_ = quantize(model, QatOptions(), {"clusters": 4, "per_channel": False})
+    wrapped, *_ = quantize(model, QatOptions(), ClusterFindings(layers={}, clusters=4))
     quantizers = {name: wrapped.get_layer(f"quant_{name}").quantize_config.weight_quantizer for name in kept}
     assert {name: type(quantizer).__name__ for name, quantizer in quantizers.items()} == {
         "both": "ClusterPreserveDefault8BitConvWeightsQuantizer",
@@ -261,7 +261,7 @@ def test_block_sparsity_of_a_dense_layer(digits_dataset: Path, tmp_path: Path) -
     model = keras.Sequential([*layers, keras.layers.Dense(32, name="wide"), keras.layers.Dense(10)])
     options = PruneOptions(block=(1, 4), sparsity=0.75, schedule="constant")
     all_of_it = TRAINING.model_copy(update={"validation": 0.0})
-    made = prune_model(artifact(model, tmp_path / "source"), digits_dataset, options, all_of_it, tmp_path / "out")
+    made = take(artifact(model, tmp_path / "source"), digits_dataset, options, all_of_it, tmp_path / "out")
     assert made.status == "ok", made.reason
     assert set(made.steps[0].measured["training"]) == {"epochs", "steps", "loss", "accuracy"}
     blocks = (load_model(tmp_path / "out").get_layer("wide").kernel.numpy() == 0).reshape(32, 8, 4).sum(axis=2)
@@ -271,7 +271,7 @@ def test_block_sparsity_of_a_dense_layer(digits_dataset: Path, tmp_path: Path) -
 @pytest.mark.e2e
 def test_clusters_by_channel(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
     options = ClusterOptions(clusters=4, per_channel=True, initialization="linear")
-    made = cluster_model(step(""), digits_dataset, options, TRAINING, tmp_path / "out")
+    made = take(step(""), digits_dataset, options, TRAINING, tmp_path / "out")
     assert made.status == "ok", made.reason
     kernel = load_model(tmp_path / "out").get_layer(BIG).kernel.numpy()
     assert max(len(np.unique(kernel[..., channel])) for channel in range(32)) <= 4
@@ -283,16 +283,14 @@ def test_clusters_by_channel(step: Step, digits_dataset: Path, tmp_path: Path) -
 def test_initializations(initialization: Any, step: Step, digits_dataset: Path, tmp_path: Path) -> None:
     options = ClusterOptions(clusters=32, initialization=initialization)
     brief = Training(epochs=1, batch_size=128, learning_rate=1e-3)
-    made = cluster_model(step(""), digits_dataset, options, brief, tmp_path / "out")
+    made = take(step(""), digits_dataset, options, brief, tmp_path / "out")
     assert made.status == "ok", made.reason
 
 
 def test_a_regressor_is_refused_with_its_output_shape(digits_dataset: Path, tmp_path: Path) -> None:
     keras = tf_keras()
     model = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
-    made = finetune_model(
-        artifact(model, tmp_path / "source"), digits_dataset, FinetuneOptions(), TRAINING, tmp_path / "out"
-    )
+    made = take(artifact(model, tmp_path / "source"), digits_dataset, FinetuneOptions(), TRAINING, tmp_path / "out")
     assert "gives outputs of shape [1] for data with 10 classes" in made.reason
 
 
@@ -309,7 +307,7 @@ def test_a_regressor_is_pruned(tmp_path: Path) -> None:
     layers = [keras.layers.Input((6,)), *(keras.layers.Dense(32, activation="relu") for _ in range(2))]
     source = artifact(keras.Sequential([*layers, keras.layers.Dense(1)]), tmp_path / "source")
     wanted = Training(epochs=4, batch_size=32, learning_rate=0.01)
-    made = prune_model(source, tmp_path / "dataset", PruneOptions(), wanted, tmp_path / "out")
+    made = take(source, tmp_path / "dataset", PruneOptions(), wanted, tmp_path / "out")
     assert made.status == "ok", made.reason
     answer = made.steps[0].measured["training"]
     assert set(answer) == {"epochs", "steps", "loss", "val_loss"}

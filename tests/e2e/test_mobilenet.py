@@ -10,7 +10,6 @@ import pytest
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL, TFLITE
-from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
 from litemill.config.run import DataSpec, Limit, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.convert import convert_bundle
@@ -19,6 +18,7 @@ from litemill.evidence import ModelManifest
 from litemill.models import save_model
 from litemill.models.backend import make_deterministic, tf_keras
 from litemill.runtime import Runner
+from tests.workshop import take
 
 pytestmark = pytest.mark.e2e
 
@@ -72,13 +72,13 @@ def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
             before, _, last = name.rpartition("-")
             start, out = make(before), folder / name
             if last == "finetune":
-                finetune_model(start, images, FinetuneOptions(), TRAINING, out)
+                take(start, images, FinetuneOptions(), TRAINING, out)
             elif last == "cluster":
-                cluster_model(start, images, ClusterOptions(clusters=16), TRAINING, out)
+                take(start, images, ClusterOptions(clusters=16), TRAINING, out)
             elif last == "qat":
-                qat_model(start, images, QatOptions(), TRAINING, out)
+                take(start, images, QatOptions(), TRAINING, out)
             else:
-                prune_model(start, images, PruneOptions(m_by_n=(2, 4) if "24" in last else None), TRAINING, out)
+                take(start, images, PruneOptions(m_by_n=(2, 4) if "24" in last else None), TRAINING, out)
             models[name] = out
         return models[name]
 
