@@ -15,7 +15,6 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from examples.fashion_mnist.train import train
 from litemill.artifacts.files import read_manifest, write_text
 from litemill.artifacts.layout import DATASET, MODEL
 from litemill.benchmark import benchmark_bundle
-from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill.compress import train
 from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing, Training
-from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.evaluate import evaluate_bundle
@@ -37,11 +35,11 @@ from litemill.models import save_model
 
 SPARSITY, CLUSTERS = 0.5, 16
 TARGET = "ethos-u55-128"
-STEPS: dict[str, tuple[Callable[..., ModelManifest], Any]] = {
-    "finetune": (finetune_model, FinetuneOptions()),
-    "prune": (prune_model, PruneOptions(sparsity=SPARSITY)),
-    "cluster": (cluster_model, ClusterOptions(clusters=CLUSTERS)),
-    "qat": (qat_model, QatOptions()),
+STEPS: dict[str, Step] = {
+    "finetune": Step(name="finetune"),
+    "prune": Step(name="prune", options={"sparsity": SPARSITY}),
+    "cluster": Step(name="cluster", options={"clusters": CLUSTERS}),
+    "qat": Step(name="qat"),
 }
 RECIPES: dict[str, list[str]] = {
     "int8": [],
@@ -108,8 +106,8 @@ def make_step(names: list[str], models: dict[str, Path], dataset: Path, training
     if (models[name] / MODEL).exists():
         return
     log.info("training %s", " -> ".join(names))
-    run, options = STEPS[names[-1]]
-    made = run(models[before], dataset, options, training, models[name], models[""])
+    out, source = models[name], models[""]
+    made = train(models[before], dataset, STEPS[names[-1]], out=out, training=training, source=source)
     log.info("%s: %s %s in %.0f s", name, made.status, made.reason, made.steps[-1].seconds)
 
 
@@ -121,7 +119,7 @@ def measure(models: dict[str, Path], dataset: Path, work: Path) -> list[dict[str
     evaluate_bundle(folder / "baseline", dataset, folder / "reference")
     rows = [_row("float32", *_evidence(folder / "reference" / BASELINE, folder / "baseline" / BASELINE), None)]
     for recipe, names in RECIPES.items():
-        steps = [{"name": name, "options": STEPS[name][1].model_dump(exclude_unset=True)} for name in names]
+        steps = [STEPS[name] for name in names]
         here = folder / recipe
         (manifest,) = convert_bundle(
             models["-".join(names)], {recipe: [*steps, {"name": "int8"}]}, here / "variants", dataset=dataset

@@ -49,6 +49,23 @@ def weighted_layers(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def layers_before(layer: Any) -> list[Any]:
+    """The layers whose outputs a layer takes."""
+    return [before.layer for node in layer.inbound_nodes for before in node.parent_nodes]
+
+
+def takes_numbers_as_they_are(model: Any) -> bool:
+    """Whether a model's inputs mean something else when they are scaled or rounded: token ids, integers of any kind."""
+    if any(tensor.dtype.is_integer or tensor.dtype.is_bool for tensor in model.inputs):
+        return True
+    looked_up = [layer for layer in model._flatten_layers() if type(layer).__name__ == "Embedding"]
+    return any(
+        before.name in model.input_names or type(before).__name__ == "InputLayer"
+        for layer in looked_up
+        for before in layers_before(layer)
+    )
+
+
 def kernel(layer: Any) -> NDArray[np.float32]:
     """The weight of a layer that steps work on, in Keras's layout (output channels last)."""
     values: NDArray[np.float32] = np.asarray(getattr(layer, KERNELS[type(layer).__name__]))

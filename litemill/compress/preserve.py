@@ -39,12 +39,16 @@ def clusters_of(clustered: ClusterFindings | None) -> Iterator[None]:
         registry.get_centroids = original
 
 
-def make_scheme(clustered: ClusterFindings | None) -> Any:
+def make_scheme(clustered: ClusterFindings | None, *, quantize_inputs: bool = True) -> Any:
     """A default 8-bit scheme whose weight quantizers keep the zeros and the clusters a kernel has.
 
     Args:
         clustered: What an earlier `cluster` found, or nothing.
+        quantize_inputs: Whether the model's inputs are rounded too; token ids must not be.
     """
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_layout_transform as layout,
+    )
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_registry as registry,
     )
@@ -64,7 +68,37 @@ def make_scheme(clustered: ClusterFindings | None) -> Any:
         def get_quantize_registry(self) -> Any:
             return PreservingRegistry()
 
+        def get_layout_transformer(self) -> Any:
+            return super().get_layout_transformer() if quantize_inputs else PlainInputs()
+
+    class PlainInputs(layout.Default8BitQuantizeLayoutTransform):  # type: ignore[misc]
+        def apply(self, model: Any, layer_quantize_map: Any) -> Any:
+            with _inputs_left_alone():
+                return super().apply(model, layer_quantize_map)
+
     return PreservingScheme()
+
+
+@contextmanager
+def _inputs_left_alone() -> Iterator[None]:
+    """Let TFMOT find no input to quantize while it transforms a model."""
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_transforms as transforms,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.graph_transformations.transforms import (
+        LayerPattern,
+    )
+
+    class NoInput(transforms.InputLayerQuantize):  # type: ignore[misc]
+        def pattern(self) -> Any:
+            return LayerPattern("NoSuchLayer")
+
+    original = transforms.InputLayerQuantize
+    transforms.InputLayerQuantize = NoInput
+    try:
+        yield
+    finally:
+        transforms.InputLayerQuantize = original
 
 
 def _preserving_quantizer(layer: Any, clustered: ClusterFindings | None) -> Any | None:

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from litemill.compress.affine import depthwise_counterparts, with_counterparts
-from litemill.compress.layers import check_patterns, copy_model, fits
+from litemill.compress.layers import check_patterns, copy_model, fits, layers_before, takes_numbers_as_they_are
 from litemill.compress.preserve import clusters_of, make_scheme
 from litemill.compress.ranges import calibrate_ranges
-from litemill.compress.support import PREPROCESSING
+from litemill.compress.support import IN_LAYERS, OPERATORS, PREPROCESSING
 from litemill.compress.work import Done, Work
 from litemill.config.steps import QatOptions
-from litemill.errors import StepFailed
+from litemill.errors import LAYER, StepFailed, first_line
 from litemill.evidence import ClusterFindings, QatFindings
 from litemill.models.backend import tf_keras
 
@@ -25,6 +25,7 @@ _REFUSED = re.compile(r"Layer (?P<name>[^\s:]+):<class '(?:\w+\.)*(?P<kind>\w+)'
 
 
 IN_FRONT = "preprocesses the input in front of the quantized layers"
+AS_LAMBDAS = "SeparableConv1D is not supported: TFMOT makes Lambda layers of it"
 AS_DEPTHWISE = "(BatchNormalization) is quantized as the depthwise 1×1 convolution that it equals"
 
 
@@ -88,22 +89,20 @@ def quantize(model: Any, options: QatOptions, clustered: ClusterFindings | None 
     check_patterns(options.exclude, model.layers)
     excluded = {layer.name: "excluded" for layer in model.layers if fits(layer, options.exclude)}
     front = dict.fromkeys(layers_in_front(model), IN_FRONT)
-    refused: dict[str, str] = {}
+    refused = {layer.name: AS_LAMBDAS for layer in model.layers if type(layer).__name__ == "SeparableConv1D"}
+    refused = {name: reason for name, reason in refused.items() if name not in excluded}
     counterparts: dict[str, str] = {}
-    while True:
+    wrapped = None
+    while wrapped is None:
         try:
             wrapped = _wrap(copy_model(model), {**excluded, **front, **refused}, clustered)
-        except (RuntimeError, ValueError) as error:
-            found = _REFUSED.search(str(error))
-            if found is None or found["name"] in refused:
-                raise StepFailed(f"TFMOT cannot quantize this model: {error}", where=model.name) from error
-            if found["name"] not in counterparts and (made := depthwise_counterparts(model, [found["name"]])):
+        except Exception as error:  # TFMOT raises whatever its code runs into on a layer it does not know
+            name, reason = _culprit(error, model, {**excluded, **front, **refused})
+            if name not in counterparts and (made := depthwise_counterparts(model, [name])):
                 model = with_counterparts(model, made)
-                counterparts[found["name"]] = AS_DEPTHWISE
-                continue
-            refused[found["name"]] = f"{found['kind']} is not supported{_hint(found['kind'])}"
-            continue
-        break
+                counterparts[name] = AS_DEPTHWISE
+            else:
+                refused[name] = reason
     if refused and options.unsupported == "fail":
         message = ", ".join(f"{name} ({reason})" for name, reason in refused.items())
         raise StepFailed(
@@ -113,19 +112,33 @@ def quantize(model: Any, options: QatOptions, clustered: ClusterFindings | None 
     return Quantized(wrapped, excluded | front | refused, counterparts)
 
 
+def _culprit(error: Exception, model: Any, floats: Collection[str]) -> tuple[str, str]:
+    """The layer that TFMOT stumbled over, and the reason to leave it in float.
+
+    Raises:
+        StepFailed: It names none, or one that is left in float already.
+    """
+    found = _REFUSED.search(str(error))
+    if found and found["name"] not in floats:
+        return found["name"], f"{found['kind']} is not supported{_hint(found['kind'])}"
+    named = LAYER.search(str(error))
+    name = named["name"].removeprefix("quant_") if named else ""
+    if name in {layer.name for layer in model.layers} - set(floats):
+        return name, f"TFMOT fails on it: {first_line(error)}"
+    what = f"TFMOT cannot quantize this model: {first_line(error)}"
+    fix = f"Leave `qat` out of the recipe, or take layer {name} out of the model" if name else "Leave `qat` out of it"
+    raise StepFailed(what, where=model.name, fix=fix) from error
+
+
 def layers_in_front(model: Any) -> list[str]:
     """Names of the layers that only preprocess the input: all that is before them is an input or one of their kind."""
     front: list[str] = []
     for layer in model.layers:
         kind = type(layer).__name__
-        before = [node.layer.name for node in _nodes_before(layer)]
+        before = [layer.name for layer in layers_before(layer)]
         if kind in PREPROCESSING and all(name in front or name in model.input_names for name in before):
             front.append(layer.name)
     return front
-
-
-def _nodes_before(layer: Any) -> list[Any]:
-    return [before for node in layer.inbound_nodes for before in node.parent_nodes]
 
 
 def _hint(kind: str) -> str:
@@ -135,6 +148,12 @@ def _hint(kind: str) -> str:
 def _check_form(model: Any) -> None:
     """Refuse what TFMOT refuses as a whole, by name."""
     keras = tf_keras()
+    operators = [
+        f"{layer.name} ({type(layer).__name__})" for layer in model.layers if type(layer).__name__ in OPERATORS
+    ]
+    if operators:
+        message = ", ".join(operators)
+        raise StepFailed(f"quantization-aware training cannot take arithmetic between layers: {message}", fix=IN_LAYERS)
     if not isinstance(model, keras.Sequential) and not model._is_graph_network:
         raise StepFailed("quantization-aware training cannot take a subclassed model", where=model.name)
     for layer in model.layers:
@@ -153,8 +172,21 @@ def _wrap(model: Any, floats: Collection[str], clustered: ClusterFindings | None
         return layer if layer.name in floats else quantization.quantize_annotate_layer(layer)
 
     marked = tf_keras().models.clone_model(model, clone_function=annotated)
+    _reserve_names(model)
+    scheme = make_scheme(clustered, quantize_inputs=not takes_numbers_as_they_are(model))
     with quantization.quantize_scope(), clusters_of(clustered):
-        return quantization.quantize_apply(marked, make_scheme(clustered))
+        return quantization.quantize_apply(marked, scheme)
+
+
+def _reserve_names(model: Any) -> None:
+    """Keep Keras from naming the layers that TFMOT splits a SeparableConv2D into like layers that are there already."""
+    taken = {layer.name for layer in model.layers}
+    if not any(type(layer).__name__ == "SeparableConv2D" for layer in model.layers):
+        return  # else models whose names are safe would get other ones, and another digest
+    for base in ("conv2d", "depthwise_conv2d"):
+        numbers = [int(found[1] or 0) for name in taken if (found := re.fullmatch(rf"{base}(?:_(\d+))?", name))]
+        for _ in range(max(numbers, default=-1) + 1):
+            tf_keras().backend.unique_object_name(base, zero_based=True)
 
 
 def _strip(model: Any) -> Any:

@@ -11,10 +11,14 @@ from litemill.models.facts import LayerFacts
 NESTED = frozenset({"Functional", "Sequential", "Model"})
 PREPROCESSING = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})
 """Types of layers that preprocess inside the model; in front of all others they stay float and are no obstacle."""
+OPERATORS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
+"""Types of layers that Keras 2 makes of arithmetic and functions between layers: TFMOT cannot rebuild a model that
+has one, whether it quantizes it or not."""
+IN_LAYERS = "Write it with layers (Rescaling, Add, Multiply, Cropping2D) in place of operators and functions"
 QAT_LAYERS = frozenset(
     {
         *("InputLayer", "Activation", "LeakyReLU", "ReLU", "Softmax"),
-        *("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
+        *("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"),
         *("Add", "Concatenate", "BatchNormalization"),
         *("AveragePooling1D", "AveragePooling2D", "MaxPooling2D"),
         *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
@@ -41,7 +45,7 @@ def qat_obstacles(steps: Sequence[Step], layers: Sequence[LayerFacts]) -> list[s
     if not isinstance(options, QatOptions):
         return []
     if options.unsupported == "float":
-        return []
+        return [f"{layer.name} ({layer.class_name})" for layer in layers if layer.class_name in OPERATORS]
     in_front = takewhile(lambda layer: layer.class_name in PREPROCESSING | NESTED | {"InputLayer"}, layers)
     preprocessing = [layer for layer in in_front if layer.class_name in PREPROCESSING]
     return [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from litemill.compress.layers import choose_layers
@@ -11,17 +12,28 @@ from litemill.compress.support import PREPROCESSING
 from litemill.config.run import RunSpec
 from litemill.config.steps import ClusterOptions, LayerOptions, PruneOptions, QatOptions, Step, tflite_obstacle
 from litemill.doctor.findings import Finding, LayerDiagnosis
-from litemill.errors import StepFailed
+from litemill.errors import StepFailed, first_line
 from litemill.models.source import LoadedModel
 
+log = logging.getLogger(__name__)
+NOT_ASKED = "no recipe asks for it"
 
-def examine_layers(model: Any) -> list[LayerDiagnosis]:
-    """Every layer, nested ones too, with the steps' default options."""
-    prune, cluster = (_left_alone(model, options) for options in (PruneOptions(), ClusterOptions()))
-    try:
-        qat: Mapping[str, str] | str = quantize(model, QatOptions(unsupported="float")).floats
-    except StepFailed as error:
-        qat = str(error)
+
+def examine_layers(model: Any, steps: Collection[str]) -> list[LayerDiagnosis]:
+    """Every layer, nested ones too, with the steps' default options.
+
+    Args:
+        model: A tf_keras model.
+        steps: Names of the steps to try; the others are not asked for.
+    """
+    prune = _left_alone(model, PruneOptions()) if "prune" in steps else NOT_ASKED
+    cluster = _left_alone(model, ClusterOptions()) if "cluster" in steps else NOT_ASKED
+    qat: Mapping[str, str] | str = NOT_ASKED
+    if "qat" in steps:
+        try:
+            qat = quantize(model, QatOptions(unsupported="float")).floats
+        except StepFailed as error:
+            qat = str(error)
     rows = []
     for layer in _all_layers(model):
         weighted = any(len(weight.shape) > 1 for weight in layer.weights)
@@ -38,8 +50,13 @@ def examine_layers(model: Any) -> list[LayerDiagnosis]:
     return rows
 
 
-def examine_preprocessing_layers(model: Any) -> list[Finding]:
-    """Tell what becomes of layers that preprocess inside the model."""
+def examine_preprocessing_layers(model: Any, *, qat: bool) -> list[Finding]:
+    """Tell what becomes of layers that preprocess inside the model.
+
+    Args:
+        model: A tf_keras model.
+        qat: Whether a recipe trains for quantization.
+    """
     found = []
     in_front = layers_in_front(model)
     for layer in _all_layers(model):
@@ -49,9 +66,11 @@ def examine_preprocessing_layers(model: Any) -> list[Finding]:
             f"layer {layer.name} ({type(layer).__name__}) preprocesses inside the model: it stays and becomes an "
             "operation of the .tflite file"
         )
-        if layer.name in in_front:
+        fix = "To spare the device the operation, take it out and give its values in data.preprocessing"
+        if not qat:
+            found.append(Finding(level="ok", what=what, fix=fix))
+        elif layer.name in in_front:
             what += "; quantization-aware training leaves it float, in front of the layers it quantizes"
-            fix = "To spare the device the operation, take it out and give its values in data.preprocessing"
             found.append(Finding(level="ok", what=what, fix=fix))
         else:
             what += ", and quantization-aware training cannot take it, for it is not in front of all others"
@@ -97,6 +116,9 @@ def _why_not(model: Any | None, reason: str, step: Step) -> str:
             choose_layers(model, options)
     except StepFailed as error:
         return f"{step.name}: {error}"
+    except Exception as error:  # of a library that was asked something it does not expect: advice goes on
+        log.warning("%s could not be tried", step.name, exc_info=True)
+        return f"{step.name} could not be tried: {first_line(error)}"
     return ""
 
 

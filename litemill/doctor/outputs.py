@@ -16,8 +16,17 @@ from litemill.tasks import decisions, task_of
 SAMPLES = 32
 
 
-def examine_outputs(data: Source, spec: DataSpec, facts: SourceFacts, model: LoadedModel) -> list[Finding]:
+def examine_outputs(
+    data: Source, spec: DataSpec, facts: SourceFacts, model: LoadedModel, *, only_configured: bool = False
+) -> list[Finding]:
     """Compare outputs for a few real samples with the targets, and look for the right preprocessing.
+
+    Args:
+        data: The data, raw.
+        spec: The data section.
+        facts: What is known of the data.
+        model: The loaded model.
+        only_configured: Try no other preprocessing than the configured one.
 
     Raises:
         InputError: `data.output_is` says something else than the model.
@@ -31,4 +40,6 @@ def examine_outputs(data: Source, spec: DataSpec, facts: SourceFacts, model: Loa
         return []
     output_is = settled(spec.output_is, model.output_is, outputs, str(model.facts.path))
     decide = decisions(task.name, output_is)
-    return examine_scaling(data, spec, model.predict, decide) if decide else []
+    if decide is None:
+        return []
+    return examine_scaling(data, spec, model.predict, decide, only_configured=only_configured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,10 @@ from litemill.data.preprocess import model_inputs
 from litemill.data.sampling import balanced
 from litemill.data.source import Source
 from litemill.doctor.findings import Finding
+from litemill.errors import first_line
 from litemill.tasks import TASKS
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 256
 NOISE = 3 * (0.25 / SAMPLES) ** 0.5
@@ -24,7 +28,9 @@ Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Decide = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def examine_scaling(source: Source, spec: DataSpec, predict: Predict, decide: Decide) -> list[Finding]:
+def examine_scaling(
+    source: Source, spec: DataSpec, predict: Predict, decide: Decide, *, only_configured: bool = False
+) -> list[Finding]:
     """Accuracy as configured, against always deciding the commonest, and against the usual preprocessings.
 
     Args:
@@ -32,27 +38,37 @@ def examine_scaling(source: Source, spec: DataSpec, predict: Predict, decide: De
         spec: With the preprocessing to judge.
         predict: The source model's outputs, `[samples, …]` in and out.
         decide: The decisions `[samples, …]` in outputs, as many for a sample as it has labels.
+        only_configured: Try no other preprocessing: the model's inputs are no quantities that could be scaled.
     """
     test = source.splits["test"]
     index = balanced(test.strata, SAMPLES, np.random.default_rng(0))
     raw, labels = np.concatenate(list(test.read(index))), test.targets[index]
     configured = _accuracy(decide(predict(model_inputs(raw, spec))), labels)
     majority = _majority(labels, by_column=TASKS[spec.task].columns)
-    tried = [
-        (_accuracy(decide(predict(model_inputs(raw, other))), labels), place, own)
-        for other, place, own in others(raw, spec)
-    ]
-    best, place, better = max(tried, key=lambda found: found[0])
+    tried = [] if only_configured else list(_tried(raw, labels, spec, lambda x: decide(predict(x))))
+    best, place, better = max(tried, key=lambda found: found[0], default=(configured, "", Preprocessing()))
     if best > configured + NOISE:
         right = f"the model is right on {configured:.1%} of {len(labels)} test samples"
         what = f"{right}, but on {best:.1%} with another preprocessing"
         return [Finding(level="error", what=what, fix=f"Set {place}: {_written(better)}")]
     if configured <= majority + NOISE:
         what = f"the model is right on {configured:.1%} of samples, always saying one class would be on {majority:.1%}"
-        fix = "None of the usual preprocessings helps: check the order of the classes and that the model is trained"
+        fix = "check the order of the classes and that the model is trained"
+        fix = f"None of the usual preprocessings helps: {fix}" if tried else fix.capitalize()
         return [Finding(level="error", what=what, fix=fix)]
     what = f"the model is right on {configured:.1%} of {len(labels)} test samples; the largest class has {majority:.1%}"
-    return [Finding(level="ok", what=what + ", and no usual preprocessing does better")]
+    return [Finding(level="ok", what=what + (", and no usual preprocessing does better" if tried else ""))]
+
+
+def _tried(
+    raw: NDArray[np.generic], labels: NDArray[Any], spec: DataSpec, decided: Predict
+) -> Iterator[tuple[float, str, Preprocessing]]:
+    """Accuracy with each of the usual preprocessings, its key and itself; one that the model refuses is left out."""
+    for other, place, own in others(raw, spec):
+        try:
+            yield _accuracy(decided(model_inputs(raw, other)), labels), place, own
+        except Exception as error:  # of the model: it was not made for such inputs
+            log.info("the model refuses %s: %s", own, first_line(error))
 
 
 def others(raw: NDArray[np.generic], spec: DataSpec) -> Iterator[tuple[DataSpec, str, Preprocessing]]:

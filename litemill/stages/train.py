@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from litemill.compress import cluster_model, finetune_model, prune_model, qat_model
+from litemill import compress
 from litemill.config.base import nearest
 from litemill.config.run import Training
 from litemill.config.steps import TRAIN_STEPS
 from litemill.config.written import AnyStep, section_of, step_of
 from litemill.errors import ConfigError
 from litemill.evidence import ModelManifest
-
-
-class TakeStep(Protocol):
-    """What every train-aware step is: from the artifacts that come in to the artifact that goes out."""
-
-    def __call__(
-        self, model: Path, dataset: Path, options: Any, training: Training, out: Path, source: Path | None
-    ) -> ModelManifest:
-        """Take the step."""
-
-
-TAKE: dict[str, TakeStep] = {
-    "cluster": cluster_model,
-    "finetune": finetune_model,
-    "prune": prune_model,
-    "qat": qat_model,
-}
 
 
 def train(
@@ -43,8 +26,9 @@ def train(
 ) -> ModelManifest:
     """Take one train-aware step on a model.
 
-    A step that cannot work, or did not do what it was asked, leaves a model with status `failed` and the reason; later
-    steps pass it on.
+    It trains in a process of its own. A step that cannot work, did not do what it was asked, crashed or ran out of
+    memory leaves a model with status `failed` and the reason; later steps pass it on. After a native crash it goes on
+    from its last epoch without oneDNN, and its record says so.
 
     Args:
         model: Folder of the model to start from, as `import_model` or `train` wrote it.
@@ -70,9 +54,14 @@ def train(
         ('ok', 'prune')
     """
     asked = step_of(step)
-    if asked.name not in TAKE:
+    if asked.is_scheme:
         what = f"{asked.name!r} converts a model and trains nothing; {nearest(asked.name, list(TRAIN_STEPS))}"
         raise ConfigError(what, where="step", fix="Give it to `convert`")
-    take, options = TAKE[asked.name], asked.parsed()
-    teacher = None if source is None else Path(source)
-    return take(Path(model), Path(dataset), options, section_of(Training, training, "training"), Path(out), teacher)
+    return compress.train(
+        Path(model),
+        Path(dataset),
+        asked,
+        out=Path(out),
+        training=section_of(Training, training, "training"),
+        source=None if source is None else Path(source),
+    )

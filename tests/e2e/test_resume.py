@@ -20,13 +20,13 @@ pytestmark = pytest.mark.e2e
 TASK = """
 import sys
 from pathlib import Path
-from litemill.compress import prune_model
+from litemill.compress import train
 from litemill.config.run import Augmentation, Training
-from litemill.config.steps import PruneOptions
+from litemill.config.steps import Step
 
 model, dataset, out = map(Path, sys.argv[1:])
 training = Training(epochs=40, batch_size=64, learning_rate=2e-3, augmentation=Augmentation(shift=1))
-prune_model(model, dataset, PruneOptions(), training, out)
+train(model, dataset, Step(name="prune"), out=out, training=training)
 """
 
 
