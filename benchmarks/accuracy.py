@@ -25,8 +25,9 @@ from examples.fashion_mnist.train import train
 from litemill.artifacts.files import read_manifest, write_text
 from litemill.artifacts.layout import DATASET, MODEL
 from litemill.benchmark import benchmark_bundle
-from litemill.compress import train
+from litemill.compress import train as take_step
 from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing, Training
+from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
 from litemill.evaluate import evaluate_bundle
@@ -107,7 +108,7 @@ def make_step(names: list[str], models: dict[str, Path], dataset: Path, training
         return
     log.info("training %s", " -> ".join(names))
     out, source = models[name], models[""]
-    made = train(models[before], dataset, STEPS[names[-1]], out=out, training=training, source=source)
+    made = take_step(models[before], dataset, STEPS[names[-1]], out=out, training=training, source=source)
     log.info("%s: %s %s in %.0f s", name, made.status, made.reason, made.steps[-1].seconds)
 
 
