@@ -93,6 +93,7 @@ def quantize(model: Any, options: QatOptions, clustered: ClusterFindings | None 
     refused = {name: reason for name, reason in refused.items() if name not in excluded}
     counterparts: dict[str, str] = {}
     wrapped = None
+    _reserve_names(model)
     while wrapped is None:
         try:
             wrapped = _wrap(copy_model(model), {**excluded, **front, **refused}, clustered)
@@ -172,7 +173,6 @@ def _wrap(model: Any, floats: Collection[str], clustered: ClusterFindings | None
         return layer if layer.name in floats else quantization.quantize_annotate_layer(layer)
 
     marked = tf_keras().models.clone_model(model, clone_function=annotated)
-    _reserve_names(model)
     scheme = make_scheme(clustered, quantize_inputs=not takes_numbers_as_they_are(model))
     with quantization.quantize_scope(), clusters_of(clustered):
         return quantization.quantize_apply(marked, scheme)
@@ -180,13 +180,15 @@ def _wrap(model: Any, floats: Collection[str], clustered: ClusterFindings | None
 
 def _reserve_names(model: Any) -> None:
     """Keep Keras from naming the layers that TFMOT splits a SeparableConv2D into like layers that are there already."""
+    from tf_keras.src.backend import unique_object_name
+
     taken = {layer.name for layer in model.layers}
     if not any(type(layer).__name__ == "SeparableConv2D" for layer in model.layers):
         return  # else models whose names are safe would get other ones, and another digest
     for base in ("conv2d", "depthwise_conv2d"):
         numbers = [int(found[1] or 0) for name in taken if (found := re.fullmatch(rf"{base}(?:_(\d+))?", name))]
         for _ in range(max(numbers, default=-1) + 1):
-            tf_keras().backend.unique_object_name(base, zero_based=True)
+            unique_object_name(base, zero_based=True)
 
 
 def _strip(model: Any) -> Any:
