@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.pipelines.local import run as run
     from litemill.select.results import Results as Results
     from litemill.stages.benchmark import benchmark as benchmark
+    from litemill.stages.compare import compare as compare
     from litemill.stages.convert import convert as convert
     from litemill.stages.evaluate import evaluate as evaluate
     from litemill.stages.import_model import import_model as import_model
@@ -67,6 +68,7 @@ PLACES: dict[str, str] = {
     "Training": "litemill.config.run",
     "benchmark": "litemill.stages.benchmark",
     "check": "litemill.doctor.check",
+    "compare": "litemill.stages.compare",
     "compare_runs": "litemill.track.comparison",
     "convert": "litemill.stages.convert",
     "digest": "litemill.artifacts.storage",
@@ -105,6 +107,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "check",
+    "compare",
     "compare_runs",
     "convert",
     "digest",

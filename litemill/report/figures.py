@@ -88,17 +88,15 @@ class Figure:
     frame: tuple[int, int, int, int] = field(default=(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM))
 
 
-def figures(results: Results, higher_is_better: bool = True) -> list[Figure]:
+def figures(results: Results) -> list[Figure]:
     """Accuracy against size, and against what each target makes of it where there are at least two to compare.
 
     Args:
         results: What the run found.
-        higher_is_better: Of the metric; a drop is a loss either way.
     """
-    sign = 1 if higher_is_better else -1
     usable = [variant for variant in results.variants if variant.accuracy is not None]
     costs = [cost for target in targets(results) for cost in _costs_on(results, usable, target) if len(cost.values) > 1]
-    return [_scatter(results, usable, cost, sign) for cost in (*_sizes(results, usable), *costs)]
+    return [_scatter(results, usable, cost) for cost in (*_sizes(results, usable), *costs)]
 
 
 def _sizes(results: Results, usable: Sequence[VariantResult]) -> Iterator[Cost]:
@@ -131,12 +129,14 @@ def targets(results: Results) -> list[str]:
     return list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
 
 
-def _scatter(results: Results, variants: Sequence[VariantResult], against: Cost, sign: int) -> Figure:
+def _scatter(results: Results, variants: Sequence[VariantResult], against: Cost) -> Figure:
     cost, x_limit = against.values, against.limit
     shown = [variant for variant in variants if variant.recipe in cost]
     metric = next((variant.metric for variant in shown if variant.metric), "accuracy")
-    y_limit = _lowest_accuracy(shown, results.budget.max_accuracy_drop, sign)
-    spans = {variant.recipe: _span(variant, sign) for variant in shown}
+    sign = 1 if results.higher_is_better else -1
+    limit = results.budget.max_accuracy_drop
+    y_limit = None if limit is None or results.baseline is None else results.baseline - sign * limit
+    spans = {variant.recipe: _span(variant, results.baseline, sign) for variant in shown}
     heights = [value for variant in shown for value in (variant.accuracy, *(spans[variant.recipe] or ()))]
     x = _axis([cost[variant.recipe] for variant in shown], LEFT, WIDTH - RIGHT, include=x_limit, positive=True)
     y = _axis([value for value in heights if value is not None], HEIGHT - BOTTOM, TOP, include=y_limit)
@@ -158,20 +158,12 @@ def _scatter(results: Results, variants: Sequence[VariantResult], against: Cost,
     )
 
 
-def _span(variant: VariantResult, sign: int) -> tuple[float, float] | None:
+def _span(variant: VariantResult, baseline: float | None, sign: int) -> tuple[float, float] | None:
     """The interval of a variant's metric, given the baseline's value: that of the paired drop, turned."""
-    if variant.accuracy is None or variant.accuracy_drop is None:
+    if baseline is None or variant.accuracy is None or variant.accuracy_drop is None:
         return None
-    baseline = variant.accuracy + sign * variant.accuracy_drop.value
     ends = [baseline - sign * bound for bound in variant.accuracy_drop.ci]
     return min(ends), max(ends)
-
-
-def _lowest_accuracy(variants: Sequence[VariantResult], max_drop: float | None, sign: int) -> float | None:
-    known = [variant for variant in variants if variant.accuracy_drop and variant.accuracy is not None]
-    if max_drop is None or not known or known[0].accuracy is None or known[0].accuracy_drop is None:
-        return None
-    return known[0].accuracy + sign * known[0].accuracy_drop.value - sign * max_drop
 
 
 def _point(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,8 @@ from litemill.artifacts.files import write_text
 from litemill.artifacts.layout import REPORT, SUMMARY
 from litemill.report import wording
 from litemill.report.figures import figures, targets
-from litemill.report.folder import flat_facts, provenance, read_all
-from litemill.select import VariantEvidence
+from litemill.report.provenance import flat_facts, provenance
+from litemill.select import Candidate
 from litemill.select.results import Results, TargetResult
 
 if TYPE_CHECKING:
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(results: Results, folder: Path, config: Mapping[str, str] | None = None) -> None:
+def write_report(
+    results: Results, candidates: Sequence[Candidate], folder: Path, config: Mapping[str, str] | None = None
+) -> None:
     """Write `report.html` and `summary.md` into a run's output folder.
 
     Args:
         results: What the run found.
-        folder: Holds `variants/<recipe>/` with the evidence of each recipe; details come from there.
+        candidates: All of them; details come from there.
+        folder: To write into.
         config: What the run was asked for, flattened; shown as it is.
-
-    Raises:
-        InputError: A manifest below `folder` is broken.
     """
-    evidence = read_all(folder)
     environment = _environment()
-    context = _context(results, evidence, config or {})
+    context = _context(results, {one.recipe: one for one in candidates}, config or {})
     for template, name in (("report.html.j2", REPORT), ("summary.md.j2", SUMMARY)):
         write_text(folder / name, environment.get_template(template).render(context))
 
@@ -56,7 +55,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: Mapping[str, str]) -> dict[str, Any]:
+def _context(results: Results, evidence: Mapping[str, Candidate], config: Mapping[str, str]) -> dict[str, Any]:
     evaluated = [
         entry.evaluation for entry in evidence.values() if entry.evaluation and entry.evaluation.status == "ok"
     ]
@@ -67,10 +66,10 @@ def _context(results: Results, evidence: Mapping[str, VariantEvidence], config: 
         "failed": [variant for variant in results.variants if variant.status == "failed"],
         "targets": targets(results),
         "columns": {target: _columns(results, target) for target in targets(results)},
-        "figures": figures(results, all(item.higher_is_better for item in evaluated)),
+        "figures": figures(results),
         "evidence": evidence,
         "metric": evaluated[0].metric if evaluated else "accuracy",
-        "baseline": _baseline(results, evidence),
+        "baseline": results.baseline,
         "provenance": provenance(evidence.values()),
         "config": config,
         "largest": max((variant.size_bytes for variant in results.variants), default=0),
@@ -94,13 +93,3 @@ def _columns(results: Results, target: str) -> list[str]:
 def _accelerated(found: TargetResult) -> bool:
     """Whether something else than the CPU took ops of it."""
     return found.delegated_fraction is not None and not found.accelerator.startswith("cpu")
-
-
-def _baseline(results: Results, evidence: Mapping[str, VariantEvidence]) -> float | None:
-    """The metric of the float32 baseline, which every drop is against."""
-    for variant in results.variants:
-        entry = evidence.get(variant.recipe)
-        if entry and entry.evaluation and variant.accuracy is not None and variant.accuracy_drop:
-            sign = 1 if entry.evaluation.higher_is_better else -1
-            return variant.accuracy + sign * variant.accuracy_drop.value
-    return None

@@ -1,14 +1,14 @@
 """Pareto front, gate and ranking: pure functions from evidence and a budget to the variant to ship."""
 
-from litemill.select.candidate import VariantEvidence
+from litemill.select.candidate import Candidate
 from litemill.select.gate import judge, settle
 from litemill.select.pareto import pareto_front
 from litemill.select.selection import Judgement, Selection, build_results, select
 
 __all__ = [
+    "Candidate",
     "Judgement",
     "Selection",
-    "VariantEvidence",
     "build_results",
     "judge",
     "pareto_front",

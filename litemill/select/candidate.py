@@ -1,18 +1,21 @@
-"""All that is known about one variant, brought together for a judgement."""
+"""A candidate: one variant with all its evidence. Gate, ranking, report and tracking look at nothing else."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from litemill.evidence import Evaluation, Measurement, VariantManifest
 
 
-class VariantEvidence(BaseModel):
+class Candidate(BaseModel):
     """A variant with its evaluation and its measurement on each target (by the target's name)."""
 
     variant: VariantManifest
     evaluation: Evaluation | None = None
     measurements: dict[str, Measurement] = Field(default_factory=dict)
+    files: list[Path] = Field(default_factory=list, exclude=True, description="where it was read from, as far as there")
 
     @property
     def recipe(self) -> str:
@@ -21,7 +24,7 @@ class VariantEvidence(BaseModel):
 
     @property
     def failure(self) -> str:
-        """Why there is nothing to judge, or an empty string."""
+        """Why there is nothing to judge, or an empty string: the same words in table, report and MLflow."""
         if self.variant.status == "failed":
             return self.variant.reason or "the conversion failed"
         if self.evaluation is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from litemill.config.objective import Objective
 from litemill.config.run import Budget
 from litemill.evidence import Measurement, Verdict
-from litemill.select.candidate import VariantEvidence
+from litemill.select.candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def settle(value: float, interval: tuple[float, float], limit: float) -> Verdict
     return "fail" if low > limit else "inconclusive"
 
 
-def judge(evidence: VariantEvidence, budget: Budget, objective: Objective) -> tuple[Verdict, list[str]]:
+def judge(evidence: Candidate, budget: Budget, objective: Objective) -> tuple[Verdict, list[str]]:
     """Apply a budget to one variant.
 
     Returns:
@@ -46,7 +46,7 @@ def judge(evidence: VariantEvidence, budget: Budget, objective: Objective) -> tu
     return "pass", [check.reason for check in checks]
 
 
-def _wrong_answers(evidence: VariantEvidence) -> list[Check]:
+def _wrong_answers(evidence: Candidate) -> list[Check]:
     """A variant that answers wrongly on one of its targets is not shipped, whatever its speed."""
     return [
         Check("fail", f"wrong outputs on {target}: {measurement.reason or 'parity failed'}")
@@ -55,7 +55,7 @@ def _wrong_answers(evidence: VariantEvidence) -> list[Check]:
     ]
 
 
-def _limits(evidence: VariantEvidence, budget: Budget) -> list[Check]:
+def _limits(evidence: Candidate, budget: Budget) -> list[Check]:
     checks = []
     if budget.max_accuracy_drop is not None:
         checks.append(_accuracy(evidence, budget.max_accuracy_drop))
@@ -68,7 +68,7 @@ def _limits(evidence: VariantEvidence, budget: Budget) -> list[Check]:
     return checks
 
 
-def _accuracy(evidence: VariantEvidence, limit: float) -> Check:
+def _accuracy(evidence: Candidate, limit: float) -> Check:
     drop = evidence.evaluation.drop if evidence.evaluation else None
     if drop is None:
         return Check("inconclusive", "accuracy drop unknown: no baseline was evaluated beside it")
@@ -78,7 +78,7 @@ def _accuracy(evidence: VariantEvidence, limit: float) -> Check:
     return Check(verdict, text + ("; more test samples would settle it" if verdict == "inconclusive" else ""))
 
 
-def _latency(evidence: VariantEvidence, target: str, limit: float) -> Check:
+def _latency(evidence: Candidate, target: str, limit: float) -> Check:
     measurement = evidence.latency(target)
     if measurement is None:
         reason = _missing(evidence.measurements.get(target), timed=True)
@@ -91,7 +91,7 @@ def _latency(evidence: VariantEvidence, target: str, limit: float) -> Check:
     return Check(verdict, f"{measurement.kind} p50 on {target} {value:.3g}{spread} ms is {how} {limit:g} ms")
 
 
-def _arena(evidence: VariantEvidence, target: str, limit: int) -> Check:
+def _arena(evidence: Candidate, target: str, limit: int) -> Check:
     """Memory is the same in every run, so there is no interval to settle."""
     measurement = evidence.measurements.get(target)
     arena = measurement.arena_bytes if measurement and measurement.status == "ok" else None
@@ -102,7 +102,7 @@ def _arena(evidence: VariantEvidence, target: str, limit: int) -> Check:
     return Check(verdict, f"{measurement.kind} arena on {target} {arena:,} bytes is {sign} {limit:,}")
 
 
-def _rankable(evidence: VariantEvidence, objective: Objective) -> list[Check]:
+def _rankable(evidence: Candidate, objective: Objective) -> list[Check]:
     """An objective on a target needs that target's figure."""
     if objective.value(evidence) is not None:
         return []

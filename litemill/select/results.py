@@ -84,6 +84,8 @@ class Results(Entry):
     reason: str = Field("", description="why the winner won, or why there is none, in one sentence")
     objective: str
     budget: Budget = Budget()
+    baseline: float | None = Field(None, description="the metric of the float32 baseline, which every drop is against")
+    higher_is_better: bool = Field(True, description="of the metric; a drop is a loss either way")
     mlflow_run_id: str = ""
     variants: list[VariantResult] = Field(default_factory=list, description="admissible ones first, by rank")
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from litemill.config.objective import Objective
 from litemill.config.run import Budget
-from litemill.evidence import Verdict
-from litemill.select.candidate import VariantEvidence
+from litemill.evidence import Evaluation, Verdict
+from litemill.select.candidate import Candidate
 from litemill.select.gate import judge
 from litemill.select.pareto import pareto_front
 from litemill.select.results import Results, TargetResult, VariantResult
@@ -34,7 +34,7 @@ class Selection(BaseModel):
     judgements: list[Judgement] = Field(default_factory=list)
 
 
-def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str | Objective) -> Selection:
+def select(evidence: Sequence[Candidate], budget: Budget, objective: str | Objective) -> Selection:
     """Judge every variant by the budget and rank the admissible ones by the objective.
 
     Only a `pass` is admissible: an inconclusive variant is never shipped, and neither is a failed one.
@@ -65,7 +65,7 @@ def select(evidence: Sequence[VariantEvidence], budget: Budget, objective: str |
 
 def build_results(
     name: str,
-    evidence: Sequence[VariantEvidence],
+    evidence: Sequence[Candidate],
     selection: Selection,
     budget: Budget,
     objective: str,
@@ -80,12 +80,25 @@ def build_results(
         reason=selection.reason,
         objective=objective,
         budget=budget,
+        baseline=_baseline(evidence),
+        higher_is_better=all(found.higher_is_better for found in _evaluations(evidence)),
         mlflow_run_id=mlflow_run_id,
         variants=rows,
     )
 
 
-def _row(entry: VariantEvidence, output: Judgement) -> VariantResult:
+def _evaluations(evidence: Sequence[Candidate]) -> list[Evaluation]:
+    """Those that are there."""
+    return [entry.evaluation for entry in evidence if entry.evaluation and entry.evaluation.status == "ok"]
+
+
+def _baseline(evidence: Sequence[Candidate]) -> float | None:
+    """The baseline's metric: what a variant has and the drop it was paired to have."""
+    paired = (found for found in _evaluations(evidence) if found.drop)
+    return next((one.value + (1 if one.higher_is_better else -1) * one.drop.value for one in paired if one.drop), None)
+
+
+def _row(entry: Candidate, output: Judgement) -> VariantResult:
     variant, evaluation = entry.variant, entry.evaluation
     evaluated = evaluation is not None and evaluation.status == "ok"
     return VariantResult(
@@ -108,7 +121,7 @@ def _row(entry: VariantEvidence, output: Judgement) -> VariantResult:
     )
 
 
-def _front(evidence: Sequence[VariantEvidence], objective: Objective) -> set[str]:
+def _front(evidence: Sequence[Candidate], objective: Objective) -> set[str]:
     """Recipes on the front of metric, file size, compressed size and what the objective asks of a target.
 
     The compressed size is an axis of its own: pruning and clustering show there, as the file itself stays as large.
@@ -121,10 +134,10 @@ def _front(evidence: Sequence[VariantEvidence], objective: Objective) -> set[str
     return {entry.recipe for entry, kept in zip(usable, pareto_front(points), strict=True) if kept}
 
 
-def _ranked(admissible: Sequence[VariantEvidence], objective: Objective) -> list[VariantEvidence]:
+def _ranked(admissible: Sequence[Candidate], objective: Objective) -> list[Candidate]:
     """Best first; ties go to the smaller file, then the smaller download, the better metric, the shorter recipe."""
 
-    def key(entry: VariantEvidence) -> tuple[float | str, ...]:
+    def key(entry: Candidate) -> tuple[float | str, ...]:
         variant = entry.variant
         cost = _cost(entry, admissible, objective)
         return cost, variant.size_bytes, variant.gzip_bytes, entry.loss, len(variant.steps), variant.recipe
@@ -132,7 +145,7 @@ def _ranked(admissible: Sequence[VariantEvidence], objective: Objective) -> list
     return sorted(admissible, key=key)
 
 
-def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: Objective) -> float:
+def _cost(entry: Candidate, among: Sequence[Candidate], objective: Objective) -> float:
     """What the objective minimises. Latencies are compared as ratios to the interleaved baseline where all have one:
     variants of different models are measured in different sessions, and a ratio survives what a time does not.
     """
@@ -147,7 +160,7 @@ def _cost(entry: VariantEvidence, among: Sequence[VariantEvidence], objective: O
     return float(own)
 
 
-def _why(ranked: Sequence[VariantEvidence], objective: Objective) -> str:
+def _why(ranked: Sequence[Candidate], objective: Objective) -> str:
     best, timed = ranked[0], objective.kind == "latency"
     quality, figure = _praise(best, objective)
     if len(ranked) == 1:
@@ -157,7 +170,7 @@ def _why(ranked: Sequence[VariantEvidence], objective: Objective) -> str:
     return f"{text}; within the noise of it: {', '.join(tied)}" if tied else text
 
 
-def _praise(best: VariantEvidence, objective: Objective) -> tuple[str, str]:
+def _praise(best: Candidate, objective: Objective) -> tuple[str, str]:
     """What the winner is, and the figure that shows it."""
     target = objective.target
     found = best.measurements[target] if target else None
@@ -168,7 +181,7 @@ def _praise(best: VariantEvidence, objective: Objective) -> tuple[str, str]:
     return f"smallest on {target}", f"{found.realised_bytes:,} bytes stored ({found.kind})"
 
 
-def _within_noise(best: VariantEvidence, other: VariantEvidence, target: str) -> bool:
+def _within_noise(best: Candidate, other: Candidate, target: str) -> bool:
     """Whether the intervals of the two ratios to the baseline overlap."""
     first, second = best.latency(target), other.latency(target)
     if not (first and second and first.ratio_to_float32 and second.ratio_to_float32):

@@ -7,62 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from litemill.artifacts.files import staged, write_manifest
-from litemill.artifacts.layout import DIAGNOSIS, RESULTS, SAMPLES, SUMMARY, VARIANTS
+from litemill.artifacts.files import staged
+from litemill.artifacts.layout import DIAGNOSIS, SAMPLES, SUMMARY, VARIANTS
 from litemill.artifacts.proof import check_variant
 from litemill.config.run import Budget
 from litemill.errors import InputError
-from litemill.report import read_evidence, write_report
-from litemill.select import build_results, select
+from litemill.report.comparison import write_comparison
+from litemill.select.evidence_folders import read_candidate
 from litemill.select.results import Results
 from litemill.track.runs import NOTE, RECIPE, VERDICT
 from litemill.track.store import MAX_TAG, store_errors, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-def compare(
-    parent_run_id: str,
-    run_ids: Sequence[str],
-    name: str,
-    budget: Budget,
-    objective: str,
-    out: Path,
-    diagnosis: Path | None = None,
-) -> Results:
-    """Say which variant to ship, and leave the whole result in a folder and in the parent run.
-
-    Args:
-        parent_run_id: From `start_run`.
-        run_ids: Child runs, from `log_variants`.
-        name: Name of the run.
-        budget: What a variant must keep to be shipped.
-        objective: What to minimise among those: `size` or `latency:<target>`.
-        out: Folder for `results.json`, `report.html`, `summary.md` and `variants/<recipe>/…`; new or empty.
-        diagnosis: What the doctor said before the run; kept beside the results.
-
-    Returns:
-        What `results.json` holds.
-
-    Raises:
-        InputError: There are no child runs, or one holds no variant.
-        LitemillError: The store cannot be used.
-    """
-    if not run_ids:
-        raise InputError("there are no variants to compare", where=f"run {parent_run_id}")
-    with store_errors("compare variants") as client, staged(out) as folder:
-        runs = {_fetch(client, run_id, folder / VARIANTS): run_id for run_id in run_ids}
-        evidence = [read_evidence(folder / VARIANTS / recipe) for recipe in runs]
-        results = build_results(
-            name, evidence, select(evidence, budget, objective), budget, objective, mlflow_run_id=parent_run_id
-        )
-        write_manifest(folder / RESULTS, results)
-        write_report(results, folder, client.get_run(parent_run_id).data.params)
-        if diagnosis:
-            shutil.copyfile(diagnosis, folder / DIAGNOSIS)
-        _publish(client, parent_run_id, runs, results, folder)
-    return results
 
 
 def compare_runs(
@@ -75,7 +32,7 @@ def compare_runs(
     out: str | Path,
     diagnosis: str | Path | None = None,
 ) -> Results:
-    """Compare the variants of MLflow runs: what `compare` does on folders, and log the result to the parent run.
+    """Compare the variants of MLflow runs as `compare` does those of folders, and log the result to the parent run.
 
     Args:
         run_id: The parent run, from `start_run`.
@@ -93,7 +50,24 @@ def compare_runs(
         InputError: There are no runs to compare, or one holds no variant.
         LitemillError: The store cannot be used.
     """
-    return compare(run_id, run_ids, name, budget, objective, Path(out), None if diagnosis is None else Path(diagnosis))
+    if not run_ids:
+        raise InputError("there are no variants to compare", where=f"run {run_id}")
+    with store_errors("compare variants") as client, staged(Path(out)) as folder:
+        runs = {_fetch(client, child, folder / VARIANTS): child for child in run_ids}
+        candidates = [read_candidate(folder / VARIANTS / recipe) for recipe in runs]
+        results = write_comparison(
+            candidates,
+            folder,
+            name=name,
+            budget=budget,
+            objective=objective,
+            mlflow_run_id=run_id,
+            config=client.get_run(run_id).data.params,
+        )
+        if diagnosis:
+            shutil.copyfile(diagnosis, folder / DIAGNOSIS)
+        _publish(client, run_id, runs, results, folder)
+    return results
 
 
 def _fetch(client: MlflowClient, run_id: str, into: Path) -> str:

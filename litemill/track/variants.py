@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litemill import __version__
-from litemill.artifacts.bundle import recipe_folders
-from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT, measurement_name
-from litemill.artifacts.proof import check_variant
 from litemill.config.names import file_name
-from litemill.evidence import Evaluation, Measurement, VariantManifest
+from litemill.evidence import Measurement
+from litemill.select import Candidate
+from litemill.select.evidence_folders import lay_out, read_candidates
 from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
 from litemill.track.store import store_errors, write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-@dataclass(frozen=True)
-class Record:
-    """Everything found out about one recipe, and where its files are."""
-
-    variant: VariantManifest
-    folder: Path
-    evaluation: Evaluation | None = None
-    evaluation_folder: Path | None = None
-    measurements: dict[str, Measurement] = field(default_factory=dict)
-
-    @property
-    def reason(self) -> str:
-        """Why there is no such variant, or why it could not be evaluated; empty when all is well."""
-        if self.variant.status == "failed":
-            return self.variant.reason
-        return self.evaluation.reason if self.evaluation and self.evaluation.status == "failed" else ""
 
 
 def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measurements: Sequence[Path]) -> list[str]:
@@ -61,58 +39,35 @@ def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measureme
         DamagedFile: A `.tflite` is not the one its manifest speaks of.
         LitemillError: The store cannot be used.
     """
-    records = read_records(variants, evaluation, measurements)
+    candidates = read_candidates(variants, evaluation, measurements)
     with store_errors("log variants") as client, tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
         experiment = client.get_run(parent_run_id).info.experiment_id
         known = {run.data.tags.get(RECIPE, ""): run.info.run_id for run in children(client, parent_run_id)}
-        for record in records:
-            if earlier := known.get(record.variant.recipe):
+        for candidate in candidates:
+            if earlier := known.get(candidate.recipe):
                 client.delete_run(earlier)
-        return [_log(client, experiment, parent_run_id, record, Path(scratch)) for record in records]
+        return [_log(client, experiment, parent_run_id, candidate, Path(scratch)) for candidate in candidates]
 
 
-def read_records(variants: Path, evaluation: Path, measurements: Sequence[Path]) -> list[Record]:
-    """Read the evidence of every recipe in a bundle; evaluations and measurements may be missing.
-
-    Raises:
-        InputError: The bundle holds no variant, or a manifest cannot be read.
-    """
-    return [_read(folder, evaluation, measurements) for folder in recipe_folders(variants).values()]
-
-
-def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Record:
-    evaluated, recipe = evaluation / folder.name, folder.name
-    files = [place / recipe / MEASUREMENT for place in measurements]
-    measured = [read_manifest(file, Measurement) for file in files if file.exists()]
-    found = (evaluated / EVALUATION).exists()
-    return Record(
-        variant=check_variant(folder),
-        folder=folder,
-        evaluation=read_manifest(evaluated / EVALUATION, Evaluation) if found else None,
-        evaluation_folder=evaluated if found else None,
-        measurements={item.target: item for item in measured},
-    )
-
-
-def _log(client: MlflowClient, experiment: str, parent: str, record: Record, scratch: Path) -> str:
+def _log(client: MlflowClient, experiment: str, parent: str, candidate: Candidate, scratch: Path) -> str:
     tags = {
         PARENT: parent,
-        NAME: record.variant.recipe,
+        NAME: candidate.recipe,
         SOURCE: "litemill",
         KIND: "variant",
         VERSION: __version__,
-        RECIPE: record.variant.recipe,
+        RECIPE: candidate.recipe,
     }
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
-    write(client, run_id, params=params_of(record), metrics=metrics_of(record), tags=_tags(record))
-    client.log_artifacts(run_id, str(_stage(record, scratch / record.variant.recipe)))
-    client.set_terminated(run_id, "FAILED" if record.reason else "FINISHED")
+    write(client, run_id, params=params_of(candidate), metrics=metrics_of(candidate), tags=_tags(candidate))
+    client.log_artifacts(run_id, str(lay_out(candidate, scratch / candidate.recipe, samples=True)))
+    client.set_terminated(run_id, "FAILED" if candidate.failure else "FINISHED")
     return run_id
 
 
-def params_of(record: Record) -> dict[str, str]:
+def params_of(candidate: Candidate) -> dict[str, str]:
     """What was asked: the recipe with the options of its steps, and the digests of what went in and came out."""
-    variant = record.variant
+    variant = candidate.variant
     asked: dict[str, Any] = {
         "recipe": variant.recipe,
         "steps": " → ".join(variant.steps),
@@ -122,8 +77,8 @@ def params_of(record: Record) -> dict[str, str]:
         "model_sha256": variant.model_sha256 or None,
         "calibration_sha256": variant.data_sha256 or None,
         "sha256": variant.sha256 or None,
-        "metric": record.evaluation.metric if record.evaluation else None,
-        "evaluation.kernels": record.evaluation.kernels if record.evaluation else None,
+        "metric": candidate.evaluation.metric if candidate.evaluation else None,
+        "evaluation.kernels": candidate.evaluation.kernels if candidate.evaluation else None,
         variant.scheme: variant.options,
         "version": variant.versions,
     }
@@ -132,9 +87,9 @@ def params_of(record: Record) -> dict[str, str]:
     return flatten(asked)
 
 
-def metrics_of(record: Record) -> dict[str, float]:
+def metrics_of(candidate: Candidate) -> dict[str, float]:
     """What was found out, as numbers; those of a target are grouped under its name (`host/latency_p50_ms`)."""
-    variant, evaluation = record.variant, record.evaluation
+    variant, evaluation = candidate.variant, candidate.evaluation
     found: dict[str, float | None] = {}
     if variant.status == "ok":
         found |= {
@@ -153,7 +108,7 @@ def metrics_of(record: Record) -> dict[str, float]:
                 "accuracy_drop_ci_low": low,
                 "accuracy_drop_ci_high": high,
             }
-    for target, measurement in record.measurements.items():
+    for target, measurement in candidate.measurements.items():
         if measurement.status == "ok":
             found |= {f"{file_name(target)}/{name}": value for name, value in _measured(measurement).items()}
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
@@ -177,28 +132,14 @@ def _measured(measurement: Measurement) -> dict[str, float | None]:
     }
 
 
-def _tags(record: Record) -> dict[str, str]:
-    failed = {target: item for target, item in record.measurements.items() if item.status == "failed"}
-    tags = {STATUS: "failed" if record.reason else "ok"}
-    tags |= {f"litemill.{file_name(target)}.kind": item.kind for target, item in record.measurements.items()}
+def _tags(candidate: Candidate) -> dict[str, str]:
+    failed = {target: item for target, item in candidate.measurements.items() if item.status == "failed"}
+    tags = {STATUS: "failed" if candidate.failure else "ok"}
+    tags |= {f"litemill.{file_name(target)}.kind": item.kind for target, item in candidate.measurements.items()}
     tags |= {f"litemill.{file_name(target)}.reason": item.reason for target, item in failed.items()}
-    lines = [f"`{' → '.join(record.variant.steps)}`"]
-    if record.reason:
-        tags[REASON] = record.reason
-        lines.append(f"**Failed.** {record.reason}")
+    lines = [f"`{' → '.join(candidate.variant.steps)}`"]
+    if candidate.failure:
+        tags[REASON] = candidate.failure
+        lines.append(f"**Failed.** {candidate.failure}")
     lines += [f"**{target} failed.** {item.reason}" for target, item in failed.items()]
     return tags | {NOTE: "\n\n".join(lines)}
-
-
-def _stage(record: Record, folder: Path) -> Path:
-    """Gather a recipe's files in one folder, laid out as in the output folder of a run, plus `samples.npz`."""
-    folder.mkdir(parents=True)
-    files = [record.folder / VARIANT, record.folder / TFLITE]
-    if record.evaluation_folder:
-        files += [record.evaluation_folder / EVALUATION, record.evaluation_folder / SAMPLES]
-    for file in files:
-        if file.exists():
-            shutil.copyfile(file, folder / file.name)
-    for target, measurement in record.measurements.items():
-        (folder / measurement_name(target)).write_text(measurement.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return folder

@@ -13,9 +13,10 @@ from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, VARIANT
 from litemill.config.run import Budget
 from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, SlimReport, VariantManifest
-from litemill.report import read_evidence, write_report
+from litemill.report import write_report
 from litemill.report.figures import Figure, figures
 from litemill.select import build_results, select
+from litemill.select.evidence_folders import read_candidate, read_run
 from litemill.select.results import Results, TargetResult
 from tests.made_evidence import FASHION, Made, write_bundle
 
@@ -58,7 +59,7 @@ def run_folder(tmp_path: Path, recipes: tuple[Made, ...] = FASHION, budget: Budg
         names = (VARIANT, EVALUATION, "measurement.host.json")
         for bundle, written, name in zip(bundles, (VARIANT, EVALUATION, MEASUREMENT), names, strict=True):
             shutil.copyfile(bundle / made.recipe / written, place / name)
-    evidence = [read_evidence(folder / "variants" / made.recipe) for made in recipes]
+    evidence = [read_candidate(folder / "variants" / made.recipe) for made in recipes]
     results = build_results("fashion", evidence, select(evidence, budget, "size"), budget, "size", "run0")
     return results, folder
 
@@ -66,7 +67,7 @@ def run_folder(tmp_path: Path, recipes: tuple[Made, ...] = FASHION, budget: Budg
 @pytest.fixture
 def page(tmp_path: Path) -> str:
     results, folder = run_folder(tmp_path)
-    write_report(results, folder, {"model.uri": "examples/fashion_mnist/model.keras"})
+    write_report(results, read_run(folder), folder, {"model.uri": "examples/fashion_mnist/model.keras"})
     return (folder / "report.html").read_text()
 
 
@@ -149,7 +150,7 @@ def test_the_evidence_of_a_variant_is_on_the_page_and_the_culprit_is_named(tmp_p
     )
     write_manifest(path, manifest)
 
-    write_report(results, folder)
+    write_report(results, read_run(folder), folder)
 
     text = (folder / "report.html").read_text()
     parsed = Page(text)
@@ -166,7 +167,7 @@ def test_what_came_in_cannot_run_in_the_page_or_break_the_table(tmp_path: Path) 
     hostile = Made("qat-int8", ("qat", "int8"), reason="layer '<script>alert(1)</script>' | \"quoted\"\nsecond line")
     results, folder = run_folder(tmp_path, (FASHION[3], hostile))
 
-    write_report(results, folder)
+    write_report(results, read_run(folder), folder)
 
     text = (folder / "report.html").read_text()
     assert "<script>alert" not in text
@@ -178,7 +179,7 @@ def test_what_came_in_cannot_run_in_the_page_or_break_the_table(tmp_path: Path) 
 def test_the_summary_is_a_table_with_the_winner_and_the_reasons(tmp_path: Path) -> None:
     results, folder = run_folder(tmp_path)
 
-    write_report(results, folder)
+    write_report(results, read_run(folder), folder)
 
     summary = (folder / "summary.md").read_text()
     assert summary.startswith("# fashion: ship `dynamic`\n\ndynamic is the smallest of 5 admissible variants")
@@ -194,7 +195,7 @@ def test_the_summary_is_a_table_with_the_winner_and_the_reasons(tmp_path: Path) 
 def test_one_recipe_and_none_that_worked_still_give_a_report(tmp_path: Path, recipes: tuple[Made, ...]) -> None:
     results, folder = run_folder(tmp_path, recipes)
 
-    write_report(results, folder)
+    write_report(results, read_run(folder), folder)
 
     assert recipes[0].recipe in Page((folder / "report.html").read_text()).text
     assert recipes[0].recipe in (folder / "summary.md").read_text()
@@ -264,7 +265,7 @@ def test_what_a_target_stores_and_needs_is_in_the_report(tmp_path: Path) -> None
     """Pruning and clustering pay there and in the download, not in the file."""
     results, folder = run_folder(tmp_path, budget=Budget(max_arena_bytes={"npu": 65_536}))
     results = on_an_npu(results)
-    write_report(results, folder)
+    write_report(results, read_run(folder), folder)
 
     summary = (folder / "summary.md").read_text()
     asked = "Objective: smallest size stored on npu. Budget: arena on npu at most 65,536 bytes."
@@ -282,7 +283,7 @@ def test_the_share_of_ops_is_told_where_an_accelerator_tells_no_time(tmp_path: P
     results, folder = run_folder(tmp_path)
     found = TargetResult(kind="estimated", delegated_fraction=0.875, accelerator="edgetpu and cpu")
     rows = [row.model_copy(update={"measurements": {"edgetpu": found}}) for row in results.variants]
-    write_report(results.model_copy(update={"variants": rows}), folder)
+    write_report(results.model_copy(update={"variants": rows}), read_run(folder), folder)
 
     summary = (folder / "summary.md").read_text()
     assert " edgetpu of its ops |\n" in summary and " 88 % |\n" in summary

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from litemill.config.run import Budget
 from litemill.evidence import Estimate, Evaluation, Measurement, Parity, VariantManifest
-from litemill.select import VariantEvidence, build_results, pareto_front, select, settle
+from litemill.select import Candidate, build_results, pareto_front, select, settle
 from litemill.select.results import Results
 
 
@@ -19,10 +19,10 @@ def variant(
     drop: tuple[float, float, float] | None = (0.0, 0.0, 0.0),
     gzip: int | None = None,
     **latencies: Measurement,
-) -> VariantEvidence:
+) -> Candidate:
     """Evidence of a variant; `drop` is the value with its interval."""
     estimate = None if drop is None else Estimate(value=drop[0], ci=drop[1:])
-    return VariantEvidence(
+    return Candidate(
         variant=VariantManifest(
             recipe=recipe, steps=[recipe], scheme=recipe, size_bytes=size, gzip_bytes=gzip or size // 2
         ),
@@ -84,7 +84,7 @@ def test_equal_files_are_told_apart_by_their_compressed_size() -> None:
 
 
 def test_a_failed_recipe_is_carried_through_with_its_reason() -> None:
-    broken = VariantEvidence(
+    broken = Candidate(
         variant=VariantManifest(recipe="bad", steps=["int8"], scheme="int8", status="failed", reason="scale is 0.0")
     )
     selection = select([broken, variant("int8")], Budget(), "size")
@@ -148,7 +148,7 @@ def test_a_latency_limit_is_never_met_by_a_number_that_does_not_count(
     assert (judgement.verdict, judgement.reasons) == ("inconclusive", [reason])
 
 
-def stored(recipe: str, realised: int | None, arena: int | None = None, **more: Any) -> VariantEvidence:
+def stored(recipe: str, realised: int | None, arena: int | None = None, **more: Any) -> Candidate:
     """A variant of 1,000 bytes on an NPU that stores it in its own way; nothing is timed."""
     found = Measurement(recipe=recipe, target="npu", realised_bytes=realised, arena_bytes=arena, **more)
     return variant(recipe, npu=found)

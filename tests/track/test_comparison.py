@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from litemill.config.run import Budget
 from litemill.errors import InputError
-from litemill.track import compare, log_variants, start_run, tracking_uri
+from litemill.track import compare_runs, log_variants, start_run, tracking_uri
 from litemill.track.comparison import fit
 from litemill.track.runs import NOTE, VERDICT
 from tests.made_evidence import FASHION, sha256, write_bundle
@@ -32,7 +32,7 @@ def runs(store: Path, tmp_path: Path) -> tuple[str, list[str]]:
 def test_the_folder_holds_the_whole_result(runs: tuple[str, list[str]], tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    results = compare(*runs, "fashion", BUDGET, "size", out)
+    results = compare_runs(*runs, name="fashion", budget=BUDGET, objective="size", out=out)
 
     written = json.loads((out / "results.json").read_text())
     assert written["winner"] == results.winner == "dynamic"
@@ -52,7 +52,15 @@ def test_the_folder_holds_the_whole_result(runs: tuple[str, list[str]], tmp_path
 def test_the_parent_run_explains_itself(runs: tuple[str, list[str]], tmp_path: Path) -> None:
     parent, children = runs
     (tmp_path / "answered").write_text("# Diagnosis")
-    compare(parent, children, "fashion", BUDGET, "size", tmp_path / "out", tmp_path / "answered")
+    compare_runs(
+        parent,
+        children,
+        name="fashion",
+        budget=BUDGET,
+        objective="size",
+        out=tmp_path / "out",
+        diagnosis=tmp_path / "answered",
+    )
 
     client = MlflowClient(tracking_uri=tracking_uri())
     run = client.get_run(parent)
@@ -69,7 +77,9 @@ def test_the_parent_run_explains_itself(runs: tuple[str, list[str]], tmp_path: P
 
 
 def test_nothing_admissible_is_a_result_too(runs: tuple[str, list[str]], tmp_path: Path) -> None:
-    results = compare(*runs, "fashion", Budget(max_size_bytes=10), "size", tmp_path / "out")
+    results = compare_runs(
+        *runs, name="fashion", budget=Budget(max_size_bytes=10), objective="size", out=tmp_path / "out"
+    )
 
     assert results.winner == ""
     assert "# fashion: nothing to ship" in (tmp_path / "out" / "summary.md").read_text()
@@ -77,11 +87,13 @@ def test_nothing_admissible_is_a_result_too(runs: tuple[str, list[str]], tmp_pat
 
 def test_ids_that_hold_no_variant_are_refused_and_nothing_is_left(runs: tuple[str, list[str]], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no variant"):
-        compare(runs[0], [runs[0]], "fashion", BUDGET, "size", tmp_path / "out")
+        compare_runs(runs[0], [runs[0]], name="fashion", budget=BUDGET, objective="size", out=tmp_path / "out")
     with pytest.raises(InputError, match="no variants to compare"):
-        compare(runs[0], [], "fashion", BUDGET, "size", tmp_path / "out")
+        compare_runs(runs[0], [], name="fashion", budget=BUDGET, objective="size", out=tmp_path / "out")
     with pytest.raises(InputError, match="two runs hold the recipe"):
-        compare(runs[0], [runs[1][0], runs[1][0]], "fashion", BUDGET, "size", tmp_path / "out")
+        compare_runs(
+            runs[0], [runs[1][0], runs[1][0]], name="fashion", budget=BUDGET, objective="size", out=tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from litemill.config.run import Budget
-from litemill.track import compare, finish_run, log_variants, start_run
+from litemill.track import compare_runs, finish_run, log_variants, start_run
 from litemill.track.runs import NOTE, PARENT
 from tests.made_evidence import FASHION, write_bundle
 
@@ -67,7 +67,9 @@ def test_a_run_is_complete_on_a_server(
 
     parent = start_run("fashion", {"data": {"kind": "npz"}}, pipeline_run_id="p1")
     children = log_variants(parent, variants, evaluation, [measured])
-    results = compare(parent, children, "fashion", Budget(max_size_bytes=120_000), "size", tmp_path / "out")
+    results = compare_runs(
+        parent, children, name="fashion", budget=Budget(max_size_bytes=120_000), objective="size", out=tmp_path / "out"
+    )
     finish_run("fashion", "p1", "SUCCEEDED")
 
     client = MlflowClient(tracking_uri=server)

@@ -1,46 +1,20 @@
-"""Read what a run left in its output folder: the evidence of each recipe, and the facts that all of it rests on."""
+"""The facts that the results of a run rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import EVALUATION, MEASUREMENTS, VARIANT, VARIANTS
-from litemill.evidence import Evaluation, Measurement, VariantManifest
-from litemill.select import VariantEvidence
+from litemill.select import Candidate
 
 
-def read_evidence(folder: Path) -> VariantEvidence:
-    """Read what is known about one recipe.
-
-    Args:
-        folder: Holds `variant.json` and, where they were made, `evaluation.json` and `measurement.<target>.json`.
-
-    Raises:
-        InputError: A manifest is missing or broken.
-    """
-    measured = [read_manifest(file, Measurement) for file in sorted(folder.glob(MEASUREMENTS))]
-    return VariantEvidence(
-        variant=read_manifest(folder / VARIANT, VariantManifest),
-        evaluation=read_manifest(folder / EVALUATION, Evaluation) if (folder / EVALUATION).exists() else None,
-        measurements={item.target: item for item in measured},
-    )
-
-
-def read_all(folder: Path) -> dict[str, VariantEvidence]:
-    """The evidence of every recipe in a run's output folder, by recipe."""
-    return {file.parent.name: read_evidence(file.parent) for file in sorted(folder.glob(f"{VARIANTS}/*/{VARIANT}"))}
-
-
-def provenance(evidence: Iterable[VariantEvidence]) -> dict[str, dict[str, str]]:
+def provenance(candidates: Iterable[Candidate]) -> dict[str, dict[str, str]]:
     """What the results rest on: digests and sizes of the data, seeds, versions and devices, each named once.
 
     A fact that differs between recipes lists all its values.
     """
     facts: dict[str, dict[str, list[str]]] = {"Data and model": {}, "Versions": {}}
-    for entry in evidence:
+    for entry in candidates:
         variant, evaluation = entry.variant, entry.evaluation
         about = facts["Data and model"]
         _note(about, "calibration split (sha256)", variant.data_sha256)

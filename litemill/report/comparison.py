@@ -1,0 +1,41 @@
+"""A comparison of candidates: judged, ranked, and left in a folder as `results.json`, page and summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from litemill.artifacts.files import write_manifest
+from litemill.artifacts.layout import RESULTS
+from litemill.config.run import Budget
+from litemill.report.page import write_report
+from litemill.select import Candidate, build_results, select
+from litemill.select.results import Results
+
+
+def write_comparison(
+    candidates: Sequence[Candidate],
+    folder: Path,
+    *,
+    name: str,
+    budget: Budget,
+    objective: str,
+    mlflow_run_id: str = "",
+    config: Mapping[str, str] | None = None,
+) -> Results:
+    """Judge and rank candidates, and write `results.json`, `report.html` and `summary.md`.
+
+    Args:
+        candidates: One a recipe, failed ones included.
+        folder: To write into.
+        name: Of the run.
+        budget: What a variant must keep to be shipped.
+        objective: What to minimise among those that do.
+        mlflow_run_id: Of the parent run, if there is one.
+        config: What the run was asked for, flattened; shown as it is.
+    """
+    selection = select(candidates, budget, objective)
+    results = build_results(name, candidates, selection, budget, objective, mlflow_run_id=mlflow_run_id)
+    write_manifest(folder / RESULTS, results)
+    write_report(results, candidates, folder, config)
+    return results

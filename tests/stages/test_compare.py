@@ -1,0 +1,70 @@
+"""Variants are compared from the folders that single steps wrote, without MLflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import litemill as lm
+from litemill.artifacts.files import read_manifest, write_manifest
+from litemill.artifacts.layout import EVALUATION, MEASUREMENT, RESULTS
+from litemill.errors import ConfigError, InputError
+from litemill.evidence import Evaluation, Measurement
+from litemill.select.results import Results
+from tests.made_evidence import FASHION, write_bundle
+
+BUDGET = {"max_accuracy_drop": 0.005, "max_size_bytes": 120_000}
+
+
+def test_folders_of_several_models_are_judged_ranked_and_reported(tmp_path: Path) -> None:
+    one, other = write_bundle(tmp_path / "one", FASHION[:5]), write_bundle(tmp_path / "other", FASHION[5:])
+    bundles, evaluations, measured = ([first, second] for first, second in zip(one, other, strict=True))
+    results = lm.compare(bundles, evaluations, measured, budget=BUDGET, out=tmp_path / "out", name="fashion")
+    assert (results.winner, results.variants[0].rank) == ("dynamic", 1)
+    assert results.baseline == pytest.approx(0.9191, abs=1e-4)
+    assert results.higher_is_better
+    assert read_manifest(tmp_path / "out" / RESULTS, Results) == results
+    found = {item.relative_to(tmp_path / "out").as_posix() for item in (tmp_path / "out").rglob("*") if item.is_file()}
+    assert {"report.html", "summary.md", "variants/pcqat/model.tflite", "variants/pcqat/measurement.host.json"} <= found
+    assert not any(name.endswith("samples.npz") for name in found)
+    (failed,) = [row for row in results.variants if row.status == "failed"]
+    assert failed.reason == FASHION[8].reason
+
+
+def test_what_is_missing_is_named_with_its_true_error_and_the_rest_is_compared(tmp_path: Path) -> None:
+    variants, evaluation, measured = write_bundle(tmp_path, FASHION[:5])
+    lost, unevaluated, unmeasured = (made.recipe for made in FASHION[:3])
+    reason = "task evaluate-source failed: killed by SIGKILL"
+    write_manifest(evaluation / lost / EVALUATION, Evaluation(recipe=lost, status="failed", reason=reason))
+    (evaluation / unevaluated / EVALUATION).unlink()
+    broken = Measurement(recipe=unmeasured, target="host", status="failed", reason="the host is gone")
+    write_manifest(measured / unmeasured / MEASUREMENT, broken)
+    results = lm.compare(variants, evaluation, measured, objective="latency:host", out=tmp_path / "out")
+    rows = {row.recipe: row for row in results.variants}
+    assert (rows[lost].status, rows[lost].reason) == ("failed", f"evaluation failed: {reason}")
+    assert (rows[unevaluated].status, rows[unevaluated].reason) == ("failed", "it was not evaluated")
+    assert rows[unmeasured].verdict == "inconclusive" and "the host is gone" in rows[unmeasured].reason
+    assert results.winner in {made.recipe for made in FASHION[3:5]}
+    assert "SIGKILL" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_wrong_folders_and_words_are_told_before_anything_is_written(tmp_path: Path) -> None:
+    variants, evaluation, _ = write_bundle(tmp_path, FASHION[:2])
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="two bundles hold the recipe"):
+        lm.compare([variants, variants], [evaluation, evaluation], out=out)
+    with pytest.raises(InputError, match="2 folders of variants and 1 of evaluations"):
+        lm.compare([variants, variants], evaluation, out=out)
+    with pytest.raises(InputError, match="holds no variant"):
+        lm.compare(evaluation, evaluation, out=out)
+    with pytest.raises(ConfigError, match="max_accuracy_dorp"):
+        lm.compare(variants, evaluation, budget={"max_accuracy_dorp": 1}, out=out)
+    assert not out.exists()
+
+
+def test_comparing_imports_neither_mlflow_nor_tensorflow() -> None:
+    code = "import sys, litemill as lm; lm.compare; print(sorted({'mlflow', 'tensorflow', 'kfp'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
