@@ -11,7 +11,7 @@ from litemill.models.facts import LayerFacts
 NESTED = frozenset({"Functional", "Sequential", "Model"})
 PREPROCESSING = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})
 """Types of layers that preprocess inside the model; in front of all others they stay float and are no obstacle."""
-OPERATORS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
+OPERATORS = frozenset({"TFOpLambda", "SlicingOpLambda", "Lambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
 """Types of layers that Keras 2 makes of arithmetic and functions between layers: TFMOT cannot rebuild a model that
 has one, whether it quantizes it or not."""
 IN_LAYERS = "Write it with layers (Rescaling, Add, Multiply, Cropping2D) in place of operators and functions"
