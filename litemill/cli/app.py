@@ -13,6 +13,7 @@ from litemill.cli import (
     calibrate,
     check,
     clean,
+    compare,
     console,
     doctor,
     extensions,
@@ -79,7 +80,7 @@ def _root(
     pass
 
 
-for commands in (run, check, doctor, steps, benchmark, inspect, slim, calibrate, extensions, kubeflow, clean):
+for commands in (run, check, doctor, steps, benchmark, compare, inspect, slim, calibrate, extensions, kubeflow, clean):
     commands.register(app)
 
 

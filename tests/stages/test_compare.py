@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 import litemill as lm
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, RESULTS
+from litemill.cli.app import app
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import Evaluation, Measurement
 from litemill.select.results import Results
@@ -49,6 +52,19 @@ def test_what_is_missing_is_named_with_its_true_error_and_the_rest_is_compared(t
     assert rows[unmeasured].verdict == "inconclusive" and "the host is gone" in rows[unmeasured].reason
     assert results.winner in {made.recipe for made in FASHION[3:5]}
     assert "SIGKILL" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_the_command_ranks_and_its_exit_code_says_whether_there_is_something_to_ship(tmp_path: Path) -> None:
+    variants, evaluation, measured = write_bundle(tmp_path, FASHION[:5])
+    run = {"name": "fashion", "model": {"uri": "m.keras"}, "data": {"kind": "digits"}, "recipes": {"int8": ["int8"]}}
+    folders = ["--variants", str(variants), "--evaluation", str(evaluation), "--measurement", str(measured)]
+    for budget, code in ((BUDGET, 0), ({"max_size_bytes": 10}, 3)):
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(run | {"budget": budget}))
+        out = tmp_path / f"out-{code}"
+        done = CliRunner().invoke(app, ["compare", str(tmp_path / "run.yaml"), str(out), *folders])
+        assert done.exit_code == code, done.output
+        results = read_manifest(out / RESULTS, Results)
+        assert results.reason in done.output.replace("\n", " ")
 
 
 def test_wrong_folders_and_words_are_told_before_anything_is_written(tmp_path: Path) -> None:
