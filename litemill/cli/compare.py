@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from litemill.cli import console
+from litemill.cli.console import Json
 from litemill.cli.run import NO_ADMISSIBLE_VARIANT
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("compare")(compare)
+    app.command("compare", rich_help_panel="Single steps")(compare)
 
 
 def compare(
@@ -24,6 +25,7 @@ def compare(
     measurement: Annotated[
         list[Path] | None, typer.Option(help="what `litemill benchmark` wrote, for each target and bundle")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Judge variants by the config's budget, rank them and write the report. Exit code 3: none meets the budget."""
     from litemill.cli.show import results_tables
@@ -34,8 +36,11 @@ def compare(
     results = compare_folders(
         variants, evaluation, measurement or (), out=out, budget=spec.budget, objective=spec.objective, name=spec.name
     )
-    for table in results_tables(results):
-        console.out.print(table)
-    console.out.print(results.reason, highlight=False)
+    if as_json:
+        console.print_json(results)
+    else:
+        for table in results_tables(results):
+            console.out.print(table)
+        console.out.print(results.reason, highlight=False)
     if not results.winner:
         raise typer.Exit(NO_ADMISSIBLE_VARIANT)
