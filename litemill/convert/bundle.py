@@ -44,9 +44,7 @@ def convert_bundle(
     bundle: Path | None = None,
     subsets: Mapping[str, Path] | None = None,
     seed: int = 0,
-    slim: bool = True,
-    keep: Sequence[str] = DEFAULT_KEEP,
-    time_limit: float = TIME_LIMIT,
+    keep: Sequence[str] | None = DEFAULT_KEEP,
 ) -> list[VariantManifest]:
     """Convert a model by every recipe, all in one worker process.
 
@@ -63,9 +61,8 @@ def convert_bundle(
         subsets: Calibration samples by recipe (`.npy`) instead of the split, as many as there are; what comes of them
             is not compared with the training data.
         seed: Recorded, and given to TensorFlow and numpy.
-        slim: Whether to slim each variant, which changes no output bit (see litemill.slim.rewrite).
-        keep: What slimming keeps of names, signatures and metadata.
-        time_limit: Seconds that one conversion may take.
+        keep: What slimming each variant keeps of names, signatures and metadata (see litemill.slim.rewrite: no output
+            bit changes); None where variants are not slimmed.
 
     Returns:
         The manifest of every recipe in `recipes`, in their order.
@@ -86,8 +83,8 @@ def convert_bundle(
         manifests = {name: _start(name, steps, source, data, seed) for name, steps in parsed.items()}
         if source.status == "ok":
             samples = {name: _samples(dataset, steps[-1], (subsets or {}).get(name)) for name, steps in parsed.items()}
-            _convert_all(model, source, parsed, manifests, samples, work, time_limit)
-            if slim:
+            _convert_all(model, source, parsed, manifests, samples, work)
+            if keep is not None:
                 several = max(len(source.inputs), len(source.outputs)) > 1
                 _slim_all(manifests, dataset, [*keep, *(["signatures"] * several)], work)
         for name, manifest in manifests.items():
@@ -147,7 +144,6 @@ def _convert_all(
     manifests: dict[str, VariantManifest],
     samples: dict[str, Job],
     work: Path,
-    time_limit: float,
 ) -> None:
     """Convert in the worker, then fill in each manifest with what stands in its file, or with why there is none."""
     if not (model / SAVED_MODEL).is_dir() and not (model / TFLITE).is_file():
@@ -157,7 +153,7 @@ def _convert_all(
     ]
     for job in jobs:
         Path(job["out"]).parent.mkdir()
-    outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
+    outcomes = run_isolated(worker_module(), jobs, time_limit=TIME_LIMIT)
     for folder in work.glob(f"{STATIC}*"):
         shutil.rmtree(folder, ignore_errors=True)
     for name, manifest in manifests.items():

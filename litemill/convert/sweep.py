@@ -62,7 +62,6 @@ def study_calibration(
     scheme: str = "int8",
     counts: Sequence[int] | None = (),
     seed: int = 0,
-    time_limit: float = TIME_LIMIT,
 ) -> CalibrationStudy:
     """Examine the calibration split of a data set for a model.
 
@@ -72,7 +71,6 @@ def study_calibration(
         scheme: A scheme that calibrates.
         counts: Numbers of calibration samples to convert and evaluate with; None for `COUNTS`.
         seed: Seeds the order in which samples are taken, class by class.
-        time_limit: Seconds that one conversion may take.
 
     Raises:
         ConfigError: The scheme does not calibrate, or a count is not in the split.
@@ -99,8 +97,8 @@ def study_calibration(
     with tempfile.TemporaryDirectory(prefix="litemill-calibrate-") as name:
         folder = Path(name)
         subsets = _subsets(splits.calibration, wanted, seed, folder)
-        found, baseline = _sweep(model, dataset, scheme, subsets, folder, time_limit)
-        stretches = _stretches(folder / "base" / BASELINE / TFLITE, where, folder, time_limit)
+        found, baseline = _sweep(model, dataset, scheme, subsets, folder)
+        stretches = _stretches(folder / "base" / BASELINE / TFLITE, where, folder)
     labels = _labels(splits.calibration)
     for one in stretches:
         one.label = int(labels[one.sample]) if labels[one.sample] >= 0 else None
@@ -144,14 +142,12 @@ def _labels(split: Split) -> NDArray[np.int64]:
 
 
 def _sweep(
-    model: Path, dataset: Path, scheme: str, subsets: dict[str, Path], folder: Path, time_limit: float
+    model: Path, dataset: Path, scheme: str, subsets: dict[str, Path], folder: Path
 ) -> tuple[list[SweepPoint], Evaluation]:
     """Convert with every subset, all in one process, and evaluate on the test split."""
     recipes = {BASELINE: [Step(name=FLOAT32.name)], **{name: [Step(name=scheme)] for name in subsets}}
     bundle, base = folder / "bundle", folder / "base"
-    made = convert_bundle(
-        model, recipes, bundle, dataset=dataset, subsets=subsets, seed=0, slim=False, time_limit=time_limit
-    )
+    made = convert_bundle(model, recipes, bundle, dataset=dataset, subsets=subsets, keep=None)
     if made[0].status != "ok":
         raise StepFailed(f"float32: {made[0].reason}", where=str(model))
     base.mkdir()
@@ -172,10 +168,10 @@ def _sweep(
     return points, baseline
 
 
-def _stretches(tflite: Path, samples: str, folder: Path, time_limit: float) -> list[Stretch]:
+def _stretches(tflite: Path, samples: str, folder: Path) -> list[Stretch]:
     out = folder / "stretches.json"
     job = {"name": "stretch", "tflite": str(tflite), "samples": samples, "out": str(out)}
-    reason = run_isolated(stretch.__name__, [job], time_limit=time_limit)["stretch"].reason
+    reason = run_isolated(stretch.__name__, [job], time_limit=TIME_LIMIT)["stretch"].reason
     if reason:
         raise StepFailed(reason, where=str(tflite))
     return read_manifest(out, Stretches).found

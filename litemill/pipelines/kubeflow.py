@@ -1,7 +1,8 @@
 """The Kubeflow pipeline of a run config, unrolled into named tasks."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
@@ -32,13 +33,16 @@ TRAINERS: dict[str, BaseComponent] = {
 }
 """The component of each train-aware step."""
 
+AddTask = Callable[..., Any]
+"""Adds a task of a component to the pipeline being built, under a name of its own: see `add_task`."""
+
 
 def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
     """Build the pipeline of a run config.
 
     Args:
         spec: The run config.
-        dress: Called with the component's name and each of its tasks.
+        setup: Called with the component's name and each of its tasks.
 
     Returns:
         A KFP pipeline: compile it, or call it under `kfp.local`. Its parameters are what operators change without
@@ -69,98 +73,130 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
         """
         closing = add(finish_run, "finish-run", name=experiment, pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
         with dsl.ExitHandler(closing, name="run"):
-            started = add(
-                start_run,
-                "start-run",
-                name=experiment,
-                model_uri=model_uri,
-                data_uri=data_uri,
-                settings=_plain(spec, {"recipes", "targets", "training", "budget", "objective"}),
-                pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            )
-            run_id, model_digest = started.outputs["run_id"], started.outputs["model_sha256"]
-            examined = add(
-                doctor,
-                "doctor",
-                model_uri=model_uri,
-                model_sha256=model_digest,
-                allow_unsafe=spec.model.allow_unsafe,
-                data=_plain(spec)["data"],
-                data_uri=data_uri,
-                data_sha256=started.outputs["data_sha256"],
-                recipes=plain_recipes(spec.recipes),
-                seed=spec.training.seed,
-            )
-            dataset = add(
-                prepare_data,
-                "prepare-data",
-                data=_plain(spec)["data"],
-                uri=data_uri,
-                sha256=started.outputs["data_sha256"],
-                seed=spec.training.seed,
-                model_uri=model_uri,
-                model_sha256=model_digest,
-                allow_unsafe=spec.model.allow_unsafe,
-            ).outputs["dataset"]
-            imported = add(
-                import_model,
-                "import-model",
-                uri=model_uri,
-                sha256=model_digest,
-                allow_unsafe=spec.model.allow_unsafe,
-                dataset=dataset,
-            ).after(examined)  # what will not work is told before anything trains; the tasks share no data
-            original, baseline = imported.outputs["model"], imported.outputs["baseline"]
-            judged = add(
-                evaluate,
-                "evaluate-baseline",
-                variants=baseline,
-                dataset=dataset,
-                kernels=spec.evaluation.kernels,
-            )
-            reference = judged.outputs["evaluation"]
-
-            def make(planned: PlannedModel, model: Any) -> list[Any]:
-                """Deliver a model and all that come from it; return the outputs of the deliveries."""
-                logged = []
-                if planned.recipes:
-                    delivered = deliveries[planned.name](
-                        model=model, dataset=dataset, baseline=baseline, reference=reference, run_id=run_id
-                    )
-                    logged.append(delivered.outputs["Output"])
-                for child in planned.children:
-                    step = child.made_by
-                    trained = add(
-                        TRAINERS[step.name],
-                        child.name,
-                        model=model,
-                        source=original,
-                        dataset=dataset,
-                        options=dict(step.options),
-                        training=_plain(spec)["training"],
-                        epochs=epochs,
-                    )
-                    logged += make(child, next(iter(trained.outputs.values())))
-                return logged
-
-            compared = add(
-                compare,
-                "compare",
-                name=experiment,
-                run_id=run_id,
-                run_ids=make(source, original),
-                budget=_plain(spec)["budget"],
-                max_accuracy_drop=max_accuracy_drop,
-                max_size_bytes=max_size_bytes,
-                objective=spec.objective,
-                diagnosis=examined.outputs["diagnosis"],
-            )
-            if spec.release:
-                with dsl.If(compared.outputs["Output"] == "pass", name="gate-passed"):
-                    found = compared.outputs["results"]
-                    add(release, "release", results=found, uri=spec.release.uri, run_id=run_id)
+            begun = _begin(spec, add, model_uri, data_uri, experiment)
+            limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
+            logged = _make(spec, add, deliveries, begun, source, begun.original, epochs)
+            _end(spec, add, begun, experiment, logged, limits)
 
     return shrink(pipeline)
+
+
+class _Begun(NamedTuple):
+    """What every branch of the pipeline starts from: outputs of its first tasks."""
+
+    run_id: Any
+    diagnosis: Any
+    dataset: Any
+    original: Any
+    baseline: Any
+    reference: Any
+
+
+def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experiment: str) -> _Begun:
+    """Open the run, examine what is to come, prepare the data, import the model and evaluate its baseline."""
+    started = add(
+        start_run,
+        "start-run",
+        name=experiment,
+        model_uri=model_uri,
+        data_uri=data_uri,
+        settings=_plain(spec, {"recipes", "targets", "training", "budget", "objective"}),
+        pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+    )
+    model_digest, data_digest = started.outputs["model_sha256"], started.outputs["data_sha256"]
+    examined = add(
+        doctor,
+        "doctor",
+        model_uri=model_uri,
+        model_sha256=model_digest,
+        allow_unsafe=spec.model.allow_unsafe,
+        data=_plain(spec)["data"],
+        data_uri=data_uri,
+        data_sha256=data_digest,
+        recipes=plain_recipes(spec.recipes),
+        seed=spec.training.seed,
+    )
+    dataset = add(
+        prepare_data,
+        "prepare-data",
+        data=_plain(spec)["data"],
+        uri=data_uri,
+        sha256=data_digest,
+        seed=spec.training.seed,
+        model_uri=model_uri,
+        model_sha256=model_digest,
+        allow_unsafe=spec.model.allow_unsafe,
+    ).outputs["dataset"]
+    imported = add(
+        import_model,
+        "import-model",
+        uri=model_uri,
+        sha256=model_digest,
+        allow_unsafe=spec.model.allow_unsafe,
+        dataset=dataset,
+    ).after(examined)  # the doctor's findings are there before anything trains; the tasks share no data
+    baseline, kernels = imported.outputs["baseline"], spec.evaluation.kernels
+    judged = add(evaluate, "evaluate-baseline", variants=baseline, dataset=dataset, kernels=kernels)
+    return _Begun(
+        run_id=started.outputs["run_id"],
+        diagnosis=examined.outputs["diagnosis"],
+        dataset=dataset,
+        original=imported.outputs["model"],
+        baseline=baseline,
+        reference=judged.outputs["evaluation"],
+    )
+
+
+def _make(
+    spec: RunSpec,
+    add: AddTask,
+    deliveries: Mapping[str, BaseComponent],
+    begun: _Begun,
+    planned: PlannedModel,
+    model: Any,
+    epochs: int,
+) -> list[Any]:
+    """Deliver a model and all that come from it; return the outputs of the deliveries."""
+    logged = []
+    if planned.recipes:
+        delivered = deliveries[planned.name](
+            model=model, dataset=begun.dataset, baseline=begun.baseline, reference=begun.reference, run_id=begun.run_id
+        )
+        logged.append(delivered.outputs["Output"])
+    for child in planned.children:
+        trained = add(
+            TRAINERS[child.made_by.name],
+            child.name,
+            model=model,
+            source=begun.original,
+            dataset=begun.dataset,
+            options=dict(child.made_by.options),
+            training=_plain(spec)["training"],
+            epochs=epochs,
+        )
+        logged += _make(spec, add, deliveries, begun, child, next(iter(trained.outputs.values())), epochs)
+    return logged
+
+
+def _end(
+    spec: RunSpec, add: AddTask, begun: _Begun, experiment: str, logged: list[Any], limits: Mapping[str, Any]
+) -> None:
+    """Compare all variants, and release the winner where the config says so and the gate passes."""
+    compared = add(
+        compare,
+        "compare",
+        name=experiment,
+        run_id=begun.run_id,
+        run_ids=logged,
+        budget=_plain(spec)["budget"],
+        objective=spec.objective,
+        diagnosis=begun.diagnosis,
+        **limits,
+    )
+    if spec.release:
+        with dsl.If(compared.outputs["Output"] == "pass", name="gate-passed"):
+            found = compared.outputs["results"]
+            add(release, "release", results=found, uri=spec.release.uri, run_id=begun.run_id)
 
 
 def describe(spec: RunSpec) -> str:

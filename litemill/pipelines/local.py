@@ -138,11 +138,8 @@ def run_locally(
             temporary = stack.enter_context(recorded(work, job, spec.name))
             logs = work / "logs" / f"{spec.name}-{job}"
             logs.mkdir(parents=True)
-            launch: Launch
             if containers:
-                inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and store_of(uri) is None]
-                used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
-                launch, setup = used.launch, with_code(spec, used.versions)
+                launch, setup = _in_containers(spec, work, stack)
             else:
                 processes = stack.enter_context(forks(temporary, logs))
                 processes.server("light")
@@ -170,6 +167,13 @@ def run_locally(
     if dag.failures or results is None:
         raise RunFailed(dag.failures, logs, results)
     return results
+
+
+def _in_containers(spec: RunSpec, work: Path, stack: ExitStack) -> tuple[Launch, TaskSetup]:
+    """What starts tasks in the project's images, until the stack is closed, and what each task is given."""
+    inputs = [Path(uri) for uri in (spec.model.uri, spec.data.uri) if uri and store_of(uri) is None]
+    used = stack.enter_context(container_runner((TRAIN, EDGE), work, inputs))
+    return used.launch, with_code(spec, used.versions)
 
 
 def needs_machine(component: str, arguments: Mapping[str, Any]) -> bool:

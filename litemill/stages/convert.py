@@ -61,6 +61,6 @@ def convert(
         dataset=None if dataset is None else Path(dataset),
         bundle=None if bundle is None else Path(bundle),
         seed=seed,
-        **options.model_dump(),
+        keep=options.keep if options.slim else None,
     )
     return ByRecipe({variant.recipe: variant for variant in made})

@@ -152,8 +152,9 @@ def test_a_native_crash_costs_only_the_recipe_it_hit(tmp_path: Path, monkeypatch
     assert "Fatal Python error" in crashed.reason
 
 
-def test_a_conversion_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    (found,) = convert_bundle(workshop().model, {"f": FLOAT32}, tmp_path / "out", time_limit=0.05)
+def test_a_conversion_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_module, "TIME_LIMIT", 0.05)
+    (found,) = convert_bundle(workshop().model, {"f": FLOAT32}, tmp_path / "out")
     assert (found.status, found.reason) == ("failed", "took more than 0.05 s and was ended")
 
 

@@ -91,13 +91,17 @@ def test_reference_kernels_are_named_and_close(tmp_path: Path, evaluated: tuple[
     assert found["int8"].agreement > 0.95
 
 
-def test_a_variant_that_cannot_run_fails_alone_and_failures_are_passed_on(tmp_path: Path) -> None:
+def test_a_variant_that_cannot_run_fails_alone_and_failures_are_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = workshop()
     for recipe in ("int8", "float32"):
         shutil.copytree(shop.bundle / recipe, tmp_path / "variants" / recipe)
     path = tmp_path / "variants/int8" / TFLITE
     path.write_bytes(path.read_bytes()[:1000])
-    convert_bundle(shop.model, {"late": [Step(name="float16")]}, tmp_path / "b", time_limit=0.05)
+    with monkeypatch.context() as hurried:
+        hurried.setattr("litemill.convert.bundle.TIME_LIMIT", 0.05)
+        convert_bundle(shop.model, {"late": [Step(name="float16")]}, tmp_path / "b")
     shutil.copytree(tmp_path / "b/late", tmp_path / "variants/late")
     found = evaluate_bundle(tmp_path / "variants", shop.dataset, tmp_path / "out")
     assert {name: item.status for name, item in found.items()} == {"float32": "ok", "int8": "failed", "late": "failed"}
