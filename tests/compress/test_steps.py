@@ -312,3 +312,38 @@ def test_a_regressor_is_pruned(tmp_path: Path) -> None:
     answer = made.steps[0].measured["training"]
     assert set(answer) == {"epochs", "steps", "loss", "val_loss"}
     assert answer["val_loss"] < 0.5 * targets.var()
+
+
+def test_the_layers_that_a_separable_convolution_is_split_into_do_not_take_names_that_are_there() -> None:
+    """A model from a file has default names, and Keras counts from zero again: TFMOT's own layers collided."""
+    keras = tf_keras()
+    layers = keras.layers
+    names = ["conv2d", "depthwise_conv2d", "conv2d_1"]
+    middle = [layers.DepthwiseConv2D(1, name=names[1]), layers.SeparableConv2D(8, 3, use_bias=False, name="sep")]
+    model = with_layers(layers.Conv2D(8, 1, name=names[0]), *middle, layers.Conv2D(8, 1, name=names[2]))
+    keras.backend.reset_uids()
+    wrapped, floats, _ = quantize(model, QatOptions())
+    assert floats == {}
+    split = [layer.name.removeprefix("quant_") for layer in wrapped.layers]
+    assert len(set(split)) == len(split) and set(names) < set(split) and "sep" not in split
+    assert np.isfinite(wrapped(np.ones((2, 8, 8, 1), np.float32)).numpy()).all()
+
+
+def test_token_ids_are_not_rounded_by_qat_and_arithmetic_between_layers_is_refused_by_name() -> None:
+    keras = tf_keras()
+    layers = keras.layers
+    for dtype in ("int32", "float32"):
+        ids = keras.Input((6,), dtype=dtype)
+        mean = layers.GlobalAveragePooling1D()(layers.Embedding(2000, 4, name="words")(ids))
+        model = keras.Model(ids, layers.Dense(3)(mean))
+        with pytest.raises(StepFailed, match=r"words \(Embedding is not supported\).*unsupported: float"):
+            quantize(model, QatOptions())
+        wrapped, floats, _ = quantize(model, QatOptions(unsupported="float"))
+        assert set(floats) == {"words"}
+        assert "quantize_layer" not in " ".join(layer.name for layer in wrapped.layers)
+    image = keras.Input((8, 8, 1))
+    scaled = layers.Conv2D(4, 3)(image * 2.0 - 1.0)
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(scaled)))
+    for unsupported in ("fail", "float"):
+        with pytest.raises(StepFailed, match=r"arithmetic between layers: tf\.math\.multiply.*Write it with layers"):
+            quantize(model, QatOptions(unsupported=unsupported))

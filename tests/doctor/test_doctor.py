@@ -160,3 +160,22 @@ def test_a_model_that_changed_since_its_digest_was_taken_is_not_diagnosed(digits
     found = lm.doctor(run, sha256="0" * 64)
     assert [finding.level for finding in found.findings] == ["error"]
     assert "digest" in found.findings[0].what or "changed" in found.findings[0].what
+
+
+def test_what_cannot_be_tried_is_a_line_and_what_no_recipe_asks_for_is_not_tried(tmp_path: Path) -> None:
+    """Arithmetic between layers breaks TFMOT, a token id of −1 breaks an Embedding: neither is the run's business."""
+    keras = tf_keras()
+    layers = keras.layers
+    ids = keras.Input((6,), dtype="int32")
+    mean = layers.GlobalAveragePooling1D()(layers.Embedding(50, 4)(ids)) * 2.0
+    keras.Model(ids, layers.Dense(3, activation="softmax")(mean)).save(tmp_path / "m.keras")
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 50, (60, 6)), np.arange(60) % 3
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x[:30], y_test=y[:30])
+    spec = run_spec(tmp_path / "m.keras", kind="npz", uri=str(tmp_path / "d.npz"), preprocessing={})
+    spec = spec.model_copy(update={"recipes": {name: spec.recipes[name] for name in ("int8", "qat")}})
+    diagnosis = diagnose(spec)
+    assert not [finding for finding in diagnosis.findings if "could not try" in finding.what]
+    assert diagnosis.recipes["int8"] == ""
+    assert "arithmetic between layers: tf.math.multiply (TFOpLambda)" in diagnosis.recipes["qat"]
+    assert {layer.prune for layer in diagnosis.layers if layer.type == "Dense"} == {"no recipe asks for it"}
