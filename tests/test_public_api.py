@@ -22,7 +22,7 @@ from litemill.select.results import Results
 ROOT = Path(__file__).parents[1]
 VERBS = (
     *("load_config", "check", "doctor", "prepare_data", "import_model", "train", "convert", "evaluate", "benchmark"),
-    *("inspect", "slim"),
+    *("compare", "inspect", "slim"),
 )
 INNER = ("bundle", "metrics", "parity", "rewrite", "findings")
 """A module of each folder that has the name of a public function."""

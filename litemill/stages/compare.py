@@ -54,7 +54,7 @@ def compare(
         >>> import litemill as lm
         >>> results = lm.compare("variants", "evaluation", budget={"max_accuracy_drop": 0.05}, out="results")
         >>> results.winner
-        'int8'
+        'small'
     """
     limits = section_of(Budget, budget, "budget")
     bundles, evaluated, measured = _paths(variants), _paths(evaluation), _paths(measurements)
