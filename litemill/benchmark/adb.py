@@ -1,4 +1,4 @@
-"""A device behind adb: Google's client as a subprocess, its quirks told apart from the device's answers."""
+"""A device behind adb: Google's client as a subprocess, its quirks kept apart from the device's answers."""
 
 from __future__ import annotations
 

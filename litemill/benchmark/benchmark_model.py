@@ -92,7 +92,7 @@ def answer_flags(inputs: Sequence[tuple[Sequence[int], str]], output: str) -> li
 
 
 def memory_flags() -> list[str]:
-    """Flags that have the peak memory told. A thread of the binary watches it: never while something is timed."""
+    """Flags that have the peak memory reported. A thread of the binary watches it: never while something is timed."""
     return ["--report_peak_memory_footprint=true", "--memory_footprint_check_interval_ms=2"]
 
 

@@ -1,4 +1,4 @@
-"""The `ethos-u…` targets: what Arm's compiler for the Ethos-U NPUs makes of a model. Estimates, and said to be."""
+"""The `ethos-u…` targets: what Arm's compiler for the Ethos-U NPUs makes of a model. Estimates, and marked as such."""
 
 from __future__ import annotations
 

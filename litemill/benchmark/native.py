@@ -111,7 +111,7 @@ class NativeTarget:
         """Run the binary and read what it found.
 
         Raises:
-            StepFailed: It failed, told no timings, or ran on something else than what was asked for.
+            StepFailed: It failed, printed no timings, or ran on something else than what was asked for.
         """
         result = f"{device.folder}/result.pb"
         output = self._start(device, subject, [*more, f"--result_file_path={result}"], clear=result)
@@ -122,7 +122,7 @@ class NativeTarget:
             timings = tool.read_result(device.pull("result.pb", folder / "result.pb").read_bytes())
         timings = timings or tool.read_line(output)
         if timings is None:
-            raise StepFailed("benchmark_model told no timings")
+            raise StepFailed("benchmark_model printed no timings")
         return timings
 
     def _start(self, device: Remote, subject: Subject, more: list[str], clear: str) -> str:

@@ -41,7 +41,7 @@ class RunnerOptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model as the runner is told of it: paths are the device's."""
+    """A model as the runner gets it: paths are the device's."""
 
     key: str
     path: str

@@ -53,7 +53,7 @@ def percentile(samples: Samples, q: int, *, seed: int = 0) -> Estimate:
 def ratio_of_medians(samples: Samples, baseline: Samples, *, seed: int = 0, placement: float = PLACEMENT) -> Estimate:
     """How much slower a model is than the baseline it was interleaved with: a ratio of medians, with its interval.
 
-    Each round gives one ratio of the two medians, and the median of those is told: what slows the machine for some
+    Each round gives one ratio of the two medians, and the median of those is reported: what slows the machine for some
     rounds slows both, and cancels. Medians over a whole session would not (a machine with two clock speeds gives
     samples with two modes, and a pooled median falls into either).
 

@@ -1,4 +1,4 @@
-"""`litemill doctor`: what of a run will and will not work, told in under a minute, before any training."""
+"""`litemill doctor`: what of a run will and will not work, in under a minute, before any training."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def compare(
         max_accuracy_drop: In place of the section's own; a negative one means no limit.
         max_size_bytes: In place of the section's own; a negative one means no limit.
         objective: What to minimise, such as `size`.
-        diagnosis: What the doctor said before the run.
+        diagnosis: What the doctor found before the run.
         results: `results.json`, the report and every variant with its evidence.
         report: The report as a page.
         summary: The same in a few lines.

@@ -138,7 +138,7 @@ class DataSpec(Section):
             return self
         for name in self.inputs:
             if not INPUT_NAME.match(name):
-                raise ValueError(f"data.inputs: {shown(name)} is no name of an input")
+                raise ValueError(f"data.inputs: {shown(name)} is not the name of an input")
         if len(self.inputs) == 1:
             raise ValueError("data.inputs is for several inputs: give the only one's values in data.preprocessing")
         if not self.record.several_inputs:

@@ -1,4 +1,4 @@
-"""Read a run config from YAML: every mistake is told with its file, line, key and the nearest valid spelling."""
+"""Read a run config from YAML: every mistake is reported with its file, line, key and the nearest valid spelling."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def worker_module() -> str:
 
 
 def _job(name: str, step: Step, model: Path, source: ModelManifest, manifest: VariantManifest, work: Path) -> Job:
-    """What the worker is told of a recipe, but for its samples."""
+    """What the worker gets of a recipe, but for its samples."""
     return {
         "name": name,
         "scheme": step.name,
@@ -189,7 +189,7 @@ def _job(name: str, step: Step, model: Path, source: ModelManifest, manifest: Va
 
 
 def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> Job:
-    """What the worker is told of the samples that calibrate a recipe and of those it is compared on."""
+    """What the worker gets of the samples that calibrate a recipe and of those it is compared on."""
     job: Job = {"calibration": "", "train": "", "test": "", "task": "", "fewest": FEWEST_CALIBRATION_SAMPLES}
     if dataset is None:
         return job

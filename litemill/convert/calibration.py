@@ -31,7 +31,7 @@ CLIPPED_WRONG, CLIPPED_DOUBTFUL = 0.1, 0.01
 WIDE_WRONG, WIDE_DOUBTFUL = 8.0, 2.0
 """Calibrated range over that of the training data: three of the eight bits lost, one of them."""
 DISTANT, CHANCE = 0.5, 1e-3
-"""Kolmogorov-Smirnov distance that is told, and how likely chance alone may reach it."""
+"""Kolmogorov-Smirnov distance that is reported, and how likely chance alone may reach it."""
 
 
 def training_samples(train: Path, count: int = REFERENCE_SAMPLES) -> Samples:
@@ -119,7 +119,7 @@ def compare_inputs(samples: Samples, training: Samples | None, *, where: str) ->
 
     Args:
         samples: `[samples, …]`; of several inputs a structured array.
-        training: The same of the train split, or None: then only the range is told.
+        training: The same of the train split, or None: then only the range is reported.
         where: Names the samples in errors.
 
     Returns:

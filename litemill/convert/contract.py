@@ -107,7 +107,7 @@ def check_outputs(outputs: NDArray[np.float32], expected: NDArray[np.float32], *
     Args:
         outputs: `[samples, …]` of the converted model, for samples that differ.
         expected: `[samples, …]` of the float model for the same samples.
-        step: Scale of the quantized output: smaller changes cannot be told. 0 where it is not quantized.
+        step: Scale of the quantized output: smaller changes cannot be seen. 0 where it is not quantized.
         where: Names the model in errors.
 
     Raises:

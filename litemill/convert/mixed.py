@@ -25,7 +25,7 @@ Samples = NDArray[np.float32]
 
 
 class SelectiveQuantizer:
-    """Quantizes a model to int8 but for the layers it is told, from one calibration.
+    """Quantizes a model to int8 but for the layers it is given, from one calibration.
 
     Args:
         converter: Set up for int8.

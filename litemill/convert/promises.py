@@ -5,7 +5,7 @@ normalisation folded into clustered weights. So the promises are checked where t
 
 Zeros stay zeros under folding and quantization. Shared values stay shared within an output channel only: folding and
 a scale for each channel multiply the channels by different factors. So clustering is proved channel by channel, and
-the distinct values of the whole tensor are told beside it.
+the distinct values of the whole tensor are given beside it.
 """
 
 from __future__ import annotations

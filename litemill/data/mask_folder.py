@@ -58,7 +58,7 @@ def open_mask_folder(
         }
         warnings.append(f"no split tree: {fraction:.0%} drawn as test split; the model may have been trained on them")
     if not listed["train"]:
-        raise InputError("has one image only, which is no train split", where=spec.uri)
+        raise InputError("has one image only, too few for a train split", where=spec.uri)
     settled = settle(listed["train"][0][0], spec.preprocessing, str(listed["train"][0][0]))
     splits = {name: _split(spec, name, pairs, settled) for name, pairs in listed.items()}
     return Source(splits, warnings=warnings)

@@ -1,4 +1,4 @@
-"""Look at a run's model and data before any compute: what cannot work is told now, not an hour later."""
+"""Look at a run's model and data before any compute: what cannot work is reported now, not an hour later."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def paired_bootstrap_difference(
     value = difference(index)
     for method in ("BCa", "percentile") if samples <= min(JACKKNIFE, resamples) else ("percentile",):
         with warnings.catch_warnings():
-            # Where every resample gives the same, the interval is not a number: told below, not on the console.
+            # Where every resample gives the same, the interval is not a number: handled below, not on the console.
             warnings.simplefilter("ignore", stats.DegenerateDataWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
             interval = stats.bootstrap(

@@ -273,7 +273,7 @@ class Dag:
             self._running.pop(self._ended.get().node, None)
 
     def _close(self, status: str, reason: str) -> None:
-        """Run the exit tasks, which are told how the rest ended."""
+        """Run the exit tasks, which learn how the rest ended."""
         for node in self._last:
             arguments = OrchestratorUtils.make_task_arguments(node.spec.inputs, node.scope.store)
             for name, one in node.spec.inputs.parameters.items():

@@ -1,4 +1,4 @@
-"""Everything that can be told of a `.tflite`, ours or not, and what differs between two."""
+"""Everything that can be read of a `.tflite`, ours or not, and what differs between two."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Defaults set before MLflow is imported: nothing phones home, and a dead server is told in seconds, not minutes."""
+"""Defaults set before MLflow is imported: nothing phones home, and a dead server is reported in seconds, not minutes."""
 
 LONGEST_WAIT = 300.0
 """Seconds to wait for another process that makes, upgrades or writes to the database."""
@@ -74,7 +74,7 @@ def _client(uri: str) -> MlflowClient:
 
 @contextmanager
 def store_errors(doing: str) -> Iterator[MlflowClient]:
-    """Yield the client of the store; what goes wrong inside is told as one error, without credentials.
+    """Yield the client of the store; what goes wrong inside becomes one error, without credentials.
 
     Args:
         doing: What is being tried, as in "cannot …".

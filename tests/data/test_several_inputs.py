@@ -149,7 +149,7 @@ def test_a_sample_is_refused_for_any_of_its_inputs(tmp_path: Path) -> None:
     ("section", "message"),
     [
         ({"inputs": {"image": {}}}, "data.inputs is for several inputs"),
-        ({"inputs": {"image": {}, "a b": {}}}, "'a b' is no name of an input"),
+        ({"inputs": {"image": {}, "a b": {}}}, "'a b' is not the name of an input"),
         ({"inputs": INPUTS, "preprocessing": {"scale": 2.0}}, "give each its own in data.inputs"),
         (
             {"inputs": INPUTS, "kind": "csv", "options": {"label": "y"}},
