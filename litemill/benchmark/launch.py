@@ -1,4 +1,4 @@
-"""Start one of our programs in a process of its own and bring back its `result.json`; a crash or a hang becomes an error."""
+"""Start one of our programs in a process of its own and bring back its `result.json`; a crash or a hang is an error."""
 
 from __future__ import annotations
 

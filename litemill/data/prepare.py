@@ -50,7 +50,7 @@ def prepare_data(
         seed: Of every draw.
         out: Folder to write: `dataset.json` and `train`, `calibration`, `test` with `x.npy` and `y.npy`.
         source_sha256: Digest of the source where it is known already, else taken here.
-        dtypes: Types of the model's inputs by name, of the only one under the empty name; float32 where it is not known.
+        dtypes: Types of the model's inputs by name, of the only one under the empty name; float32 where unknown.
 
     Raises:
         InputError: The source cannot be used (see `check_source`).
