@@ -1,4 +1,4 @@
-"""`diagnose`: everything that can be found out about a run in under a minute, before any training. Advice: it fails nothing."""
+"""`diagnose`: what can be known of a run in under a minute, before any training. Advice: it fails nothing."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Defaults set before MLflow is imported: nothing phones home, and a dead server is reported in seconds, not minutes."""
+"""Defaults set before MLflow is imported: nothing phones home, and a dead server is noticed in seconds."""
 
 LONGEST_WAIT = 300.0
 """Seconds to wait for another process that makes, upgrades or writes to the database."""
