@@ -24,7 +24,7 @@ VERBS = (
     *("load_config", "check", "doctor", "prepare_data", "import_model", "train", "convert", "evaluate", "benchmark"),
     *("compare", "inspect", "slim"),
 )
-INNER = ("bundle", "metrics", "parity", "rewrite", "findings")
+INNER = ("bundle", "statistics", "parity", "rewrite", "findings")
 """A module of each folder that has the name of a public function."""
 
 

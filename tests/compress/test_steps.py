@@ -143,7 +143,7 @@ def test_a_failed_model_is_passed_on_with_its_reason(step: Step, digits_dataset:
 
 
 def test_a_loss_that_explodes_fails_the_recipe(step: Step, digits_dataset: Path, tmp_path: Path) -> None:
-    wild = Training(epochs=1, batch_size=64, optimizer="sgd", learning_rate=1e30)
+    wild = Training(epochs=1, batch_size=64, optimizer="sgd").model_copy(update={"learning_rate": 1e30})
     made = take(step(""), digits_dataset, FinetuneOptions(), wild, tmp_path / "out")
     assert made.status == "failed"
     assert "the loss became nan in epoch 1" in made.reason

@@ -88,7 +88,7 @@ def test_a_broken_file_is_one_clear_error_within_seconds(name: str, tmp_path: Pa
         ("training: {epochs: 1000000000}", "training.epochs: Input should be less than or equal to 100000"),
         ("targets: ['ssh://h:99999999']", "targets.0: target 'ssh://h:99999999': an address is ssh://"),
         ("targets: ['ssh://[::1']", "targets.0: target 'ssh://[::1': an address is ssh://"),
-        ("targets: ['ssh://u:hunter2@h']", "targets.0: target 'ssh://"),
+        ("targets: ['ssh://u:hunter2@h']", "targets.0 looks like a secret"),
         ("targets: [{name: a.b, device: host}, {name: a-b, device: host}]", "targets 'a.b' and 'a-b' are both 'a-b'"),
         ("cluster: {env: {a b: c}}", "'a b' is not a variable's name"),
         ("cluster: {secrets: [{name: Big_Name, mount: /x}]}", "'Big_Name' is not a name of lower-case letters"),

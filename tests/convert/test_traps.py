@@ -26,6 +26,7 @@ from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, Measurement
 from litemill.runtime import Runner
+from litemill.tasks import decisions
 from tests.workshop import Array, digits, keras, workshop, write_model
 
 X_ALL, Y_ALL = digits()
@@ -46,7 +47,12 @@ def convert(folder: Path, samples: Array, *, train: Array = X_ALL[:1200], model:
     np.save(folder / "train" / Y, Y_ALL[: len(train)])
     np.save(folder / X, samples)
     job = {"name": "int8", "scheme": "int8", "options": {}, "inputs": {"": [-1, 8, 8, 1]}, "output": "", "seed": 0}
-    job |= {"task": "classification", "fewest": FEWEST_CALIBRATION_SAMPLES, "train": str(folder / "train")}
+    job |= {
+        "task": "classification",
+        "output_is": "probabilities",
+        "fewest": FEWEST_CALIBRATION_SAMPLES,
+        "train": str(folder / "train"),
+    }
     paths = {"saved_model": source / SAVED_MODEL, "static_model": source / "static", "out": out}
     paths |= {"calibration": folder / X, "findings": folder / "findings.json"}
     worker.convert(job | {name: str(path) for name, path in paths.items()})
@@ -166,7 +172,8 @@ def test_raw_uint8_bytes_fed_to_an_int8_input() -> None:
 
 
 def subject(recipe: str) -> Subject:
-    return Subject.of(workshop().manifests[recipe], workshop().tflite(recipe))
+    found = Subject.of(workshop().manifests[recipe], workshop().tflite(recipe))
+    return replace(found, decide=decisions("classification", "probabilities"))
 
 
 Target = EthosTarget | TflmTarget | LiteRtTarget

@@ -18,7 +18,7 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.inputs import joined
 from litemill.benchmark.files import subject_of
 from litemill.config.run import RunSpec
-from litemill.config.schemes import SCHEMES, NoOptions
+from litemill.config.schemes import SCHEMES
 from litemill.config.steps import parse_step, tflite_obstacle
 from litemill.convert import from_tflite
 from litemill.data import Splits
@@ -138,7 +138,7 @@ def test_what_the_quantizer_cannot_make_fails_with_its_reason(made: Path) -> Non
 def test_a_signature_of_its_own_is_kept(source: Path) -> None:
     whole = source.with_name("whole.tflite")
     signature = Interpreter(str(whole)).get_signature_list()
-    converted = from_tflite.dynamic(whole, NoOptions(), np.empty((0, 8, 8, 1), np.float32)).data
+    converted = from_tflite.dynamic(whole, SCHEMES["dynamic"].options(), np.empty((0, 8, 8, 1), np.float32)).data
     assert signature and Interpreter(model_content=converted).get_signature_list() == signature
 
 

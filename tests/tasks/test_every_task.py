@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.compress import finetune_model
+from litemill.compress import train
 from litemill.config.run import DataSpec, ModelSpec, RunSpec, Training
-from litemill.config.steps import FinetuneOptions
+from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.data import prepare_data
 from litemill.doctor import diagnose
@@ -33,7 +33,9 @@ def test_a_task_from_its_data_to_the_verdict(task: str, tmp_path: Path) -> None:
     assert manifest.output_is == {"segmentation": "logits", "regression": ""}.get(task, "probabilities")
 
     training = Training(epochs=1, batch_size=32, learning_rate=1e-3)
-    tuned = finetune_model(tmp_path / "model", tmp_path / "data", FinetuneOptions(), training, tmp_path / "tuned")
+    tuned = train(
+        tmp_path / "model", tmp_path / "data", Step(name="finetune"), training=training, out=tmp_path / "tuned"
+    )
     assert tuned.status == "ok", tuned.reason
     measured = tuned.steps[-1].measured["training"]
     assert measured.get("val_accuracy", 1.0) > 0.9 and ("val_accuracy" in measured) == (task != "regression")
