@@ -116,7 +116,7 @@ def test_the_examples_of_the_documentation_run_one_after_another(place: Path, mo
     for name in VERBS:
         run_example(name)
     shown = {
-        "evaluate": lm.evaluate("variants", "data", out="evaluation", reference="baseline-evaluation"),
+        "evaluate": lm.evaluate("variants", "data", out="evaluated", reference="baseline-evaluation"),
         "inspect": lm.inspect("variants/small/model.tflite"),
     }
     assert "<th>recipe</th><th>metric</th>" in shown["evaluate"]._repr_html_()

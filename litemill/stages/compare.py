@@ -52,7 +52,8 @@ def compare(
 
     Example:
         >>> import litemill as lm
-        >>> results = lm.compare("variants", "evaluation", budget={"max_size_bytes": 100_000}, out="results")
+        >>> judged = lm.evaluate("variants", "data", reference="baseline-evaluation", out="evaluation")
+        >>> results = lm.compare("variants", "evaluation", budget={"max_accuracy_drop": 0.05}, out="results")
         >>> results.winner
         'small'
     """

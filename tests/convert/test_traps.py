@@ -50,6 +50,7 @@ def convert(folder: Path, samples: Array, *, train: Array = X_ALL[:1200], model:
     job |= {
         "task": "classification",
         "output_is": "probabilities",
+        "others": [],
         "fewest": FEWEST_CALIBRATION_SAMPLES,
         "train": str(folder / "train"),
     }
