@@ -41,8 +41,8 @@ examples/%/model.keras: examples/%/train.py | setup
 demo: setup examples/digits/model.keras  ## train a small model and run its whole pipeline: table, report, MLflow
 	$(BIN)/litemill run $(CONFIG) --out $(OUT)
 
-test: setup lint  ## lint, type check and the fast test suite
-	$(BIN)/pytest
+test: setup lint  ## lint, type check and the fast test suite, a process a core
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: setup  ## ruff, mypy and the layers
 	$(BIN)/ruff check .

@@ -16,7 +16,8 @@ RUN touch README.md && python3 -m venv /opt/uv && sed -n '/^uv==/,/[^\\]$/p' req
  && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/litemill/bin/python \
       --constraint requirements.lock ".[train]" kfp \
  && /opt/uv/bin/uv pip uninstall --quiet --python /opt/litemill/bin/python litemill \
- && cd /opt/litemill/lib/python3*/site-packages && find numpy scipy sklearn -type d -name tests -prune -exec rm -rf {} +
+ && cd /opt/litemill/lib/python3*/site-packages && find numpy scipy sklearn -type d -name tests -prune -exec rm -rf {} + \
+ && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name sts -exec rm -rf {} +
 
 FROM dependencies AS library
 COPY pyproject.toml README.md ./

@@ -49,7 +49,7 @@ def test_an_image_runs_without_privileges_on_a_read_only_root(engine: Engine, na
 def test_no_build_tools_are_left_and_everything_is_compiled(engine: Engine, name: str) -> None:
     script = (
         "command -v gcc g++ make uv git /opt/litemill/bin/pip; cd /opt/litemill/lib/python3*/site-packages &&"
-        " ls litemill/__pycache__/spec.*.pyc numpy/__pycache__/__init__.*.pyc"
+        " ls litemill/__pycache__/errors.*.pyc numpy/__pycache__/__init__.*.pyc"
     )
 
     answer = engine.read_only(getattr(engine, name), "sh", "-c", script).stdout.split()
