@@ -14,13 +14,14 @@ from litemill.artifacts.layout import DATASET, KERAS_MODEL, MODEL, SAVED_MODEL, 
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step
 from litemill.convert.findings import Findings
+from litemill.convert.jobs import CalibrationJob, ConvertJob
 from litemill.convert.promises import prove
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
 from litemill.flatbuffer import measure_sizes, read_graph
 from litemill.flatbuffer.fusion import count_folded
-from litemill.process.isolation import Job, Outcome, run_isolated
+from litemill.process.isolation import Outcome, run_isolated
 from litemill.slim import canonical_digest, slim_files
 from litemill.slim.rewrite import DEFAULT_KEEP
 
@@ -142,17 +143,18 @@ def _convert_all(
     source: ModelManifest,
     recipes: dict[str, list[Step]],
     manifests: dict[str, VariantManifest],
-    samples: dict[str, Job],
+    samples: dict[str, CalibrationJob],
     work: Path,
 ) -> None:
     """Convert in the worker, then fill in each manifest with what stands in its file, or with why there is none."""
     if not (model / SAVED_MODEL).is_dir() and not (model / TFLITE).is_file():
         raise InputError(f"has neither {SAVED_MODEL}/ nor {TFLITE}", where=str(model))
-    jobs = [
-        _job(name, steps[-1], model, source, manifests[name], work) | samples[name] for name, steps in recipes.items()
-    ]
-    for job in jobs:
-        Path(job["out"]).parent.mkdir()
+    jobs = []
+    for name, steps in recipes.items():
+        (work / name).mkdir()
+        job = _job(name, steps[-1], model, source, manifests[name], samples[name])
+        places = {"out": work / name / job.out, "findings": work / name / job.findings, "static_model": work / STATIC}
+        jobs.append(job.model_dump(mode="json") | {key: str(path) for key, path in places.items()})
     outcomes = run_isolated(worker_module(), jobs, time_limit=TIME_LIMIT)
     for folder in work.glob(f"{STATIC}*"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -167,40 +169,46 @@ def worker_module() -> str:
     return worker.__name__
 
 
-def _job(name: str, step: Step, model: Path, source: ModelManifest, manifest: VariantManifest, work: Path) -> Job:
-    """What the worker gets of a recipe, but for its samples."""
-    return {
-        "name": name,
-        "scheme": step.name,
-        "options": step.options,
-        "saved_model": str((model / SAVED_MODEL).resolve()),
-        "keras": str((model / KERAS_MODEL).resolve()) if (model / KERAS_MODEL).is_file() else "",
-        "tflite": str((model / TFLITE).resolve()) if (model / TFLITE).is_file() else "",
-        "static_model": str(work / STATIC),
-        "inputs": {info.name if len(source.inputs) > 1 else "": info.shape for info in source.inputs},
-        "dtypes": {info.name if len(source.inputs) > 1 else "": info.dtype for info in source.inputs},
-        "output": manifest.output,
-        "output_is": manifest.output_is,
-        "others": [info.name for info in source.outputs if manifest.output and info.name != manifest.output],
-        "seed": manifest.seed,
-        "out": str(work / name / TFLITE),
-        "findings": str(work / name / FINDINGS),
-    }
+def _job(
+    name: str, step: Step, model: Path, source: ModelManifest, manifest: VariantManifest, samples: CalibrationJob
+) -> ConvertJob:
+    """What the worker gets of a recipe; `_convert_all` says where it writes."""
+    several = len(source.inputs) > 1
+    return ConvertJob(
+        **samples.model_dump(),
+        name=name,
+        scheme=step.name,
+        options=step.options,
+        saved_model=str((model / SAVED_MODEL).resolve()),
+        keras=str((model / KERAS_MODEL).resolve()) if (model / KERAS_MODEL).is_file() else "",
+        tflite=str((model / TFLITE).resolve()) if (model / TFLITE).is_file() else "",
+        inputs={info.name if several else "": info.shape for info in source.inputs},
+        dtypes={info.name if several else "": info.dtype for info in source.inputs},
+        output=manifest.output,
+        output_is=manifest.output_is,
+        others=[info.name for info in source.outputs if manifest.output and info.name != manifest.output],
+        seed=manifest.seed,
+        out=TFLITE,
+        findings=FINDINGS,
+    )
 
 
-def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> Job:
+def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> CalibrationJob:
     """What the worker gets of the samples that calibrate a recipe and of those it is compared on."""
-    job: Job = {"calibration": "", "train": "", "test": "", "task": "", "fewest": FEWEST_CALIBRATION_SAMPLES}
     if dataset is None:
-        return job
+        return CalibrationJob(fewest=FEWEST_CALIBRATION_SAMPLES)
     folder = dataset.resolve()
-    job["task"] = read_manifest(folder / DATASET, DatasetManifest).task
+    task = read_manifest(folder / DATASET, DatasetManifest).task
     if subset is not None:
-        return job | {"calibration": str(subset.resolve()), "fewest": 1}
-    job["test"] = str(folder / "test" / X)
-    if scheme.scheme.calibrated:
-        job |= {"calibration": str(folder / "calibration" / X), "train": str(folder / "train")}
-    return job
+        return CalibrationJob(task=task, calibration=str(subset.resolve()), fewest=1)
+    calibrates = scheme.scheme.calibrated
+    return CalibrationJob(
+        task=task,
+        test=str(folder / "test" / X),
+        calibration=str(folder / "calibration" / X) if calibrates else "",
+        train=str(folder / "train") if calibrates else "",
+        fewest=FEWEST_CALIBRATION_SAMPLES,
+    )
 
 
 def _slim_all(manifests: dict[str, VariantManifest], dataset: Path | None, keep: Sequence[str], work: Path) -> None:

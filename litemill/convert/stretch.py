@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from litemill.artifacts.files import write_manifest
 from litemill.flatbuffer.reader import op_name, read_model
@@ -126,10 +126,22 @@ def _open(path: Path, batch: int) -> tuple[Any, int]:
     return interpreter, batch
 
 
-def examine(job: Job) -> None:
-    """Do one job."""
-    samples = np.load(job["samples"], mmap_mode="r", allow_pickle=False)
-    write_manifest(Path(job["out"]), Stretches(found=find_stretches(Path(job["tflite"]), samples)))
+class StretchJob(BaseModel):
+    """One file to examine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    tflite: Path
+    samples: Path
+    out: Path
+
+
+def examine(data: Job) -> None:
+    """Do one job: a `StretchJob` as plain data."""
+    job = StretchJob.model_validate(data)
+    samples = np.load(job.samples, mmap_mode="r", allow_pickle=False)
+    write_manifest(job.out, Stretches(found=find_stretches(job.tflite, samples)))
 
 
 if __name__ == "__main__":

@@ -170,8 +170,8 @@ def _sweep(
 
 def _stretches(tflite: Path, samples: str, folder: Path) -> list[Stretch]:
     out = folder / "stretches.json"
-    job = {"name": "stretch", "tflite": str(tflite), "samples": samples, "out": str(out)}
-    reason = run_isolated(stretch.__name__, [job], time_limit=TIME_LIMIT)["stretch"].reason
+    job = stretch.StretchJob(name="stretch", tflite=tflite, samples=Path(samples), out=out)
+    reason = run_isolated(stretch.__name__, [job.model_dump(mode="json")], time_limit=TIME_LIMIT)["stretch"].reason
     if reason:
         raise StepFailed(reason, where=str(tflite))
     return read_manifest(out, Stretches).found

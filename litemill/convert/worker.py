@@ -1,13 +1,6 @@
 """The process that converts: `python -m litemill.convert.worker FOLDER` (see litemill.process.isolation).
 
-A job holds `name`, `saved_model`, `keras` (the same as a Keras archive, or empty), `static_model` (where the batch-1
-copy goes, shared by the jobs), `dtypes` (of the inputs by name), `calibration`
-(the split's `x.npy`, or empty), `train` (the train split's folder, or empty: the outcome is not compared on it), `test`
-(that of the samples to compare outputs on, or none) with the data's `task`, `output` (name of the one that is judged),
-`others` (names of the other outputs), `output_is` (logits, probabilities or empty), `fewest` (calibration samples there
-must be), `scheme`, `options`, `seed`, `out` (the `.tflite` to write) and `findings` (the JSON file for what only this
-process can find out). A job whose source is a `.tflite` has that as `tflite` in place of the SavedModels, and then
-TensorFlow is not imported.
+A job is a `ConvertJob` as plain data. Where its source is a `.tflite`, TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -32,6 +25,7 @@ from litemill.convert.calibration import compare_inputs, in_own_dtypes, training
 from litemill.convert.collapse import by_column, check_agreement, compare_outputs, warn_of_output
 from litemill.convert.contract import check_inputs, check_outputs, check_variant
 from litemill.convert.findings import Conversion, Converted, Findings
+from litemill.convert.jobs import ConvertJob
 from litemill.convert.parity import References, keras_outputs, measure_parity, parity_samples, spread_samples
 from litemill.convert.pixels import quantize_bytes
 from litemill.convert.refusal import refusal
@@ -52,30 +46,34 @@ BOOKKEEPING = ("Const", "Placeholder", "Identity", "NoOp")
 log = logging.getLogger(__name__)
 
 
-def convert(job: Job) -> None:
+def convert(data: Job) -> None:
     """Convert one variant and check it.
+
+    Args:
+        data: A `ConvertJob` as plain data.
 
     Raises:
         StepFailed: The calibration samples or the result do not hold what the scheme promises.
     """
-    step = Step(name=job["scheme"], options=job["options"])
+    job = ConvertJob.model_validate(data)
+    step = Step(name=job.scheme, options=job.options)
     samples, report = _calibration(job, step)
-    out = Path(job["out"])
-    np.random.seed(job["seed"])
+    out = Path(job.out)
+    np.random.seed(job.seed)
     source, conversion, ops_before = _opened(job, step)
-    judged = {"output": job["output"], "by_column": by_column(job["task"])} if step.scheme.searches else {}
+    judged = {"output": job.output, "by_column": by_column(job.task)} if step.scheme.searches else {}
     found = _converted(partial(conversion, **judged), source, step, samples)
     out.write_bytes(quantize_bytes(found.data) if step.scheme.calibrated else found.data)
     follow_batch(out, _real_samples(job, out))
-    check_variant(out, step, samples if len(samples) else None, dtypes=job.get("dtypes", {}))
+    check_variant(out, step, samples if len(samples) else None, dtypes=job.dtypes)
     findings = Findings(sensitivity=found.sensitivity, calibration=report)
     if len(samples):
         _check_response(out, np.asarray(samples[:CHECKED_SAMPLES]), job)
-    if report and job["train"]:
+    if report and job.train:
         _check_agreement(job, findings, report)
     findings.ops_before, findings.xnnpack = ops_before(), ask_xnnpack(out)
     findings.parity = _parity(job, out)
-    write_manifest(Path(job["findings"]), findings)
+    write_manifest(Path(job.findings), findings)
     if found.recipe:
         write_text(out.with_name(QUANTIZER_RECIPE), json.dumps(found.recipe, indent=1) + "\n")
 
@@ -95,86 +93,84 @@ def _converted(conversion: Conversion, source: Path, step: Step, samples: Any) -
         raise StepFailed(f"{step.name}: {refusal(error)}") from error
 
 
-def _real_samples(job: Job, out: Path) -> Any:
+def _real_samples(job: ConvertJob, out: Path) -> Any:
     """Samples to try batches on: of the test split, else those that calibrate, else noise."""
-    for where in (job.get("test"), job["calibration"]):
+    for where in (job.test, job.calibration):
         if where:
             return spread_samples(np.load(where, mmap_mode="r", allow_pickle=False), BATCHED_SAMPLES)
     return Runner(out, batch=1).noise(BATCHED_SAMPLES)
 
 
-def _calibration(job: Job, step: Step) -> tuple[Any, CalibrationReport | None]:
+def _calibration(job: ConvertJob, step: Step) -> tuple[Any, CalibrationReport | None]:
     """The calibration samples and what was found about them; none for a scheme that does not calibrate."""
     if not step.scheme.calibrated:
         return np.empty(0, np.float32), None
-    where = job["calibration"]
+    where = job.calibration
     samples = np.load(where, mmap_mode="r", allow_pickle=False)
-    samples = in_own_dtypes(samples, job.get("dtypes", {}))
-    check_inputs(samples, job["inputs"], dtypes=job.get("dtypes", {}), where=where, fewest=job["fewest"])
-    training = training_samples(Path(job["train"])) if job["train"] else None
+    samples = in_own_dtypes(samples, job.dtypes)
+    check_inputs(samples, job.inputs, dtypes=job.dtypes, where=where, fewest=job.fewest)
+    training = training_samples(Path(job.train)) if job.train else None
     return samples, compare_inputs(samples, training, where=where)
 
 
-def _check_agreement(job: Job, findings: Findings, report: CalibrationReport) -> None:
+def _check_agreement(job: ConvertJob, findings: Findings, report: CalibrationReport) -> None:
     """Compare the variant with the float model, layer by layer and on training samples.
 
     What was found stays behind for a model that has collapsed, and the worst layer is named in the reason.
     """
-    reference, out, output = _float_model(job), Path(job["out"]), job["output"]
-    if SCHEMES[job["scheme"]].ranks_layers and not job.get("tflite"):
-        samples = np.load(job["calibration"], mmap_mode="r", allow_pickle=False)
-        findings.sensitivity = rank_layers(
-            out.read_bytes(), reference, samples, output, by_column=by_column(job["task"])
-        )
-    x = training_samples(Path(job["train"]), COMPARED_SAMPLES)
+    reference, out, output = _float_model(job), Path(job.out), job.output
+    if SCHEMES[job.scheme].ranks_layers and not job.tflite:
+        samples = np.load(job.calibration, mmap_mode="r", allow_pickle=False)
+        findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output, by_column=by_column(job.task))
+    x = training_samples(Path(job.train), COMPARED_SAMPLES)
     outputs, expected = Runner(out, output=output).run(x), run(reference, x, output)
-    compare_outputs(report, outputs, expected, task=job["task"], output_is=job["output_is"])
-    for name in job["others"]:
-        warn_of_output(report, name, Runner(out, output=name).run(x), run(reference, x, name), job["scheme"])
-    write_manifest(Path(job["findings"]), findings)
-    check_agreement(report, job["scheme"], findings.sensitivity, where=job["name"])
+    compare_outputs(report, outputs, expected, task=job.task, output_is=job.output_is)
+    for name in job.others:
+        warn_of_output(report, name, Runner(out, output=name).run(x), run(reference, x, name), job.scheme)
+    write_manifest(Path(job.findings), findings)
+    check_agreement(report, job.scheme, findings.sensitivity, where=job.name)
 
 
-def _float_model(job: Job) -> bytes:
+def _float_model(job: ConvertJob) -> bytes:
     """The model that is converted in float: its float conversion, or the `.tflite` it comes from."""
-    if job.get("tflite"):
-        return float_counterpart(Path(job["tflite"]).read_bytes())
+    if job.tflite:
+        return float_counterpart(Path(job.tflite).read_bytes())
     from litemill.convert.from_saved_model import float_model
 
-    return float_model(Path(job["static_model"]))
+    return float_model(Path(job.static_model))
 
 
-def _opened(job: Job, step: Step) -> tuple[Path, Conversion, Callable[[], dict[str, int]]]:
+def _opened(job: ConvertJob, step: Step) -> tuple[Path, Conversion, Callable[[], dict[str, int]]]:
     """The source in the form that is converted, what makes the scheme of it, and what counts its ops.
 
     Raises:
         StepFailed: A `.tflite` cannot be the source of that scheme.
     """
-    if job.get("tflite"):
+    if job.tflite:
         if obstacle := tflite_obstacle([step]):
             raise StepFailed(obstacle)
-        return Path(job["tflite"]), load(step.scheme.from_tflite), dict
-    tensorflow().random.set_seed(job["seed"])
+        return Path(job.tflite), load(step.scheme.from_tflite), dict
+    tensorflow().random.set_seed(job.seed)
     from litemill.convert.static import static_model, without_loops
 
-    static, keras = Path(job["static_model"]), Path(job["keras"]) if job.get("keras") else None
+    static, keras = Path(job.static_model), Path(job.keras) if job.keras else None
     if not static.exists():
-        static_model(Path(job["saved_model"]), keras, static)
+        static_model(Path(job.saved_model), keras, static)
     if step.scheme.calibrated:
         static = without_loops(static, keras, step.name)
     return static, load(step.scheme.from_saved_model), partial(_frozen_ops, static)
 
 
-def _parity(job: Job, out: Path) -> list[VariantParity]:
+def _parity(job: ConvertJob, out: Path) -> list[VariantParity]:
     """How far the variant's outputs are from the model's; nothing without samples."""
-    if not job.get("test"):
+    if not job.test:
         return []
-    if job.get("tflite"):
-        references = _references_of_tflite(job["tflite"], job["test"], job["task"], job["output_is"])
+    if job.tflite:
+        references = _references_of_tflite(job.tflite, job.test, job.task, job.output_is)
     else:
-        judged = job["task"], job["output"], job["output_is"]
-        references = _references(job["saved_model"], job["static_model"], job["test"], *judged)
-    return measure_parity(out, job["scheme"], references)
+        judged = job.task, job.output, job.output_is
+        references = _references(job.saved_model, job.static_model, job.test, *judged)
+    return measure_parity(out, job.scheme, references)
 
 
 @lru_cache(maxsize=1)
@@ -207,14 +203,14 @@ def _frozen_ops(saved_model: Path) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _check_response(path: Path, x: Any, job: Job) -> None:
+def _check_response(path: Path, x: Any, job: ConvertJob) -> None:
     """Refuse a quantized model whose outputs have stopped following the input, where the float model's do."""
-    runner = Runner(path, output=job["output"])
+    runner = Runner(path, output=job.output)
     outputs = runner.run(x)
     if np.ptp(outputs, axis=0).any():
         return
-    expected = run(_float_model(job), x, job["output"])
-    check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=job["name"])
+    expected = run(_float_model(job), x, job.output)
+    check_outputs(outputs, expected, step=float(runner.output["quantization"][0]), where=job.name)
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from litemill.artifacts.layout import DATASET, EVALUATION, SAMPLES, TFLITE
 from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE
 from litemill.errors import InputError
+from litemill.evaluate.jobs import EvaluateJob
 from litemill.evaluate.statistics import RESAMPLES, paired_bootstrap_difference, paired_proportion_difference
 from litemill.evidence import DatasetManifest, Estimate, Evaluation
-from litemill.process.isolation import Job, run_isolated
+from litemill.process.isolation import run_isolated
 from litemill.tasks import agreement, metric_of
 
 log = logging.getLogger(__name__)
@@ -71,10 +72,16 @@ def evaluate_bundle(
         for name, manifest in manifests.items():
             (work / name).mkdir()
             if manifest.status == "ok":
-                jobs.append(
-                    _job(name, variants, dataset, work, kernels)
-                    | {"output": manifest.output, "output_is": manifest.output_is}
+                job = EvaluateJob(
+                    name=name,
+                    variant=(variants / name / TFLITE).resolve(),
+                    dataset=dataset.resolve(),
+                    kernels=kernels,
+                    output=manifest.output,
+                    output_is=manifest.output_is,
+                    out=work / name,
                 )
+                jobs.append(job.model_dump(mode="json"))
         outcomes = run_isolated(worker_module(), jobs, time_limit=time_limit)
         found = {}
         for name, manifest in manifests.items():
@@ -101,16 +108,6 @@ def worker_module() -> str:
     from litemill.evaluate import worker
 
     return worker.__name__
-
-
-def _job(name: str, variants: Path, dataset: Path, work: Path, kernels: Kernels) -> Job:
-    return {
-        "name": name,
-        "variant": str((variants / name / TFLITE).resolve()),
-        "dataset": str(dataset.resolve()),
-        "kernels": kernels,
-        "out": str(work / name),
-    }
 
 
 def _complete(folder: Path, name: str, reason: str, data: DatasetManifest, baseline: Samples | None) -> Evaluation:

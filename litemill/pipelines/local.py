@@ -147,15 +147,8 @@ def run_locally(
                     processes.server("train")  # it will be needed: import TensorFlow while the run starts
                 launch, setup = processes.launch, with_code(spec)
             pipeline = build_pipeline(spec, setup=setup).pipeline_spec
-            executor = Executor(
-                pipeline,
-                work / "pipeline" / job,
-                logs,
-                launch,
-                TaskCache(work / "cache") if cache else None,
-                needs_machine,
-                job,
-            )
+            kept = TaskCache(work / "cache") if cache else None
+            executor = Executor(pipeline, work / "pipeline" / job, logs, launch, kept, needs_machine, job)
             dag = Dag(pipeline, executor.prepare, tell, parallel_tasks())
             _close_killed(work, executor, tell)
             dag.run()

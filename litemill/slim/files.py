@@ -12,6 +12,7 @@ from litemill.errors import ConfigError, InputError
 from litemill.evidence import SlimReport
 from litemill.flatbuffer.reader import read_model
 from litemill.process.isolation import run_isolated
+from litemill.slim.jobs import SlimJob
 from litemill.slim.rewrite import DEFAULT_KEEP
 
 TIME_LIMIT = 900.0
@@ -34,27 +35,26 @@ def slim_files(
     with tempfile.TemporaryDirectory(prefix="litemill-") as folder:
         work = Path(folder)
         jobs = [
-            {
-                "name": name,
-                "path": str(path.resolve()),
-                "keep": sorted(keep),
-                "samples": str(samples.resolve()) if samples else "",
-                "out": str(work / f"{index}.tflite"),
-                "report": str(work / f"{index}.json"),
-            }
+            SlimJob(
+                name=name,
+                path=path.resolve(),
+                keep=sorted(keep),
+                samples=samples.resolve() if samples else None,
+                out=work / f"{index}.tflite",
+                report=work / f"{index}.json",
+            )
             for index, (name, path) in enumerate(files.items())
         ]
-        outcomes = run_isolated(worker_module(), jobs, time_limit=TIME_LIMIT)
+        outcomes = run_isolated(worker_module(), [job.model_dump(mode="json") for job in jobs], time_limit=TIME_LIMIT)
         reports = {}
         for job, path in zip(jobs, files.values(), strict=True):
-            name, reason = str(job["name"]), outcomes[str(job["name"])].reason
-            size = path.stat().st_size
+            reason, size = outcomes[job.name].reason, path.stat().st_size
             if reason:
-                reports[name] = SlimReport(applied=False, reason=reason, before_bytes=size, after_bytes=size)
+                reports[job.name] = SlimReport(applied=False, reason=reason, before_bytes=size, after_bytes=size)
                 continue
-            reports[name] = read_manifest(Path(str(job["report"])), SlimReport)
-            if reports[name].applied:
-                _replace(path, Path(str(job["out"])))
+            reports[job.name] = read_manifest(job.report, SlimReport)
+            if reports[job.name].applied:
+                _replace(path, job.out)
         return reports
 
 

@@ -1,13 +1,11 @@
 """The process that rewrites and proves: `python -m litemill.slim.worker FOLDER` (see litemill.process.isolation).
 
-A job holds `name`, `path` (the `.tflite`), `keep`, `samples` (a `.npy` file or empty), `out` (where the smaller file
-goes if there is one) and `report` (where its `SlimReport` goes).
+A job is a `SlimJob` as plain data.
 """
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 
@@ -18,18 +16,23 @@ from litemill.flatbuffer.reader import parse_model
 from litemill.flatbuffer.sections import measure_sections
 from litemill.process.isolation import Job, serve
 from litemill.slim.equivalence import IDENTICAL, prove_equal, prove_tflm, prove_vela
+from litemill.slim.jobs import SlimJob
 from litemill.slim.rewrite import slim
 
 UNPROVED = "no runtime on this host takes the file, so nothing proves that a smaller one computes the same"
 
 
-def slim_one(job: Job) -> None:
+def slim_one(data: Job) -> None:
     """Rewrite one file and prove that it computes the same; the smaller file is written last.
+
+    Args:
+        data: A `SlimJob` as plain data.
 
     Raises:
         StepFailed: The proof failed, or the file has parts that must stay untouched.
     """
-    before, keep = Path(job["path"]).read_bytes(), frozenset(job["keep"])
+    job = SlimJob.model_validate(data)
+    before, keep = job.path.read_bytes(), frozenset(job.keep)
     after = slim(before, keep)
     report = SlimReport(
         applied=len(after) < len(before),
@@ -40,17 +43,17 @@ def slim_one(job: Job) -> None:
         after=measure_sections(after),
     )
     if report.applied:
-        samples = np.load(job["samples"], mmap_mode="r", allow_pickle=False) if job["samples"] else None
+        samples = np.load(job.samples, mmap_mode="r", allow_pickle=False) if job.samples else None
         report.checks = prove_equal(before, after, keep, samples)
         report.checks["tflm"] = prove_tflm(before, after, samples)
         # Vela leaves float ops to the CPU, so it says nothing about a model that is not integer only.
-        if is_integer_only(parse_model(before, where=job["name"])):
+        if is_integer_only(parse_model(before, where=job.name)):
             report.checks["vela"] = prove_vela(before, after)
         if any(outcome.startswith(IDENTICAL) for outcome in report.checks.values()):
-            Path(job["out"]).write_bytes(after)
+            job.out.write_bytes(after)
         else:
             report = report.model_copy(update={"applied": False, "reason": UNPROVED, "after_bytes": len(before)})
-    write_manifest(Path(job["report"]), report)
+    write_manifest(job.report, report)
 
 
 if __name__ == "__main__":
