@@ -96,8 +96,8 @@ def _converted(conversion: Conversion, source: Path, step: Step, samples: Any) -
 def _real_samples(job: ConvertJob, out: Path) -> Any:
     """Samples to try batches on: of the test split, else those that calibrate, else noise."""
     for where in (job.test, job.calibration):
-        if where:
-            return spread_samples(np.load(where, mmap_mode="r", allow_pickle=False), BATCHED_SAMPLES)
+        if where and len(samples := np.load(where, mmap_mode="r", allow_pickle=False)):
+            return spread_samples(samples, BATCHED_SAMPLES)
     return Runner(out, batch=1).noise(BATCHED_SAMPLES)
 
 

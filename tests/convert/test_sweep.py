@@ -84,7 +84,7 @@ def test_a_run_config_is_enough(digits_model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (["--counts", "1,x"], "are no numbers with commas between them"),
+        (["--counts", "1,x"], "are not numbers with commas between them"),
         (["--scheme", "float16"], "'float16' does not calibrate"),
         (["--counts", "5000"], "5000 calibration samples were asked for, the split has 100"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from litemill.artifacts.layout import EVALUATION, SAMPLES, TFLITE
 from litemill.cli import app as cli
 from litemill.config.steps import Step
 from litemill.convert import convert_bundle
-from litemill.errors import InputError
+from litemill.errors import ConfigError, InputError
 from litemill.evaluate import evaluate_bundle
 from litemill.evaluate.statistics import paired_proportion_difference
 from litemill.evidence import Evaluation
@@ -63,7 +64,7 @@ def test_the_drop_is_paired_by_sample(evaluated: tuple[Path, Path]) -> None:
 def test_reference_kernels_are_asked_for_on_the_shell_and_recorded(tmp_path: Path) -> None:
     shop, out = workshop(), tmp_path / "evaluation"
     shutil.copytree(shop.bundle / "int8", tmp_path / "variants/int8")
-    command = ["evaluate", str(tmp_path / "variants"), str(shop.dataset), str(out), "--kernels"]
+    command = ["evaluate", str(tmp_path / "variants"), str(shop.dataset), "--out", str(out), "--kernels"]
     done = CliRunner().invoke(cli.app, [*command, "reference"])
     assert done.exit_code == 0, done.output
     found = read_manifest(out / "int8" / EVALUATION, Evaluation)
@@ -71,7 +72,8 @@ def test_reference_kernels_are_asked_for_on_the_shell_and_recorded(tmp_path: Pat
     assert (found.kernels, found.value) == ("reference", pytest.approx(np.mean(expected == Y[1200:])))
     with np.load(out / "int8" / SAMPLES, allow_pickle=False) as samples:
         assert np.array_equal(samples["prediction"], expected)
-    assert CliRunner().invoke(cli.app, [*command, "fast"]).exit_code == 2
+    refused = CliRunner().invoke(cli.app, [*command, "fast"]).exception
+    assert isinstance(refused, ConfigError) and refused.exit_code == 2
 
 
 def test_confusion_and_per_class_fit_the_accuracy(evaluated: tuple[Path, Path]) -> None:
@@ -100,7 +102,7 @@ def test_a_variant_that_cannot_run_fails_alone_and_failures_are_passed_on(
     path = tmp_path / "variants/int8" / TFLITE
     path.write_bytes(path.read_bytes()[:1000])
     with monkeypatch.context() as hurried:
-        hurried.setattr("litemill.convert.bundle.TIME_LIMIT", 0.05)
+        hurried.setattr(import_module("litemill.convert.bundle"), "TIME_LIMIT", 0.05)
         convert_bundle(shop.model, {"late": [Step(name="float16")]}, tmp_path / "b")
     shutil.copytree(tmp_path / "b/late", tmp_path / "variants/late")
     found = evaluate_bundle(tmp_path / "variants", shop.dataset, tmp_path / "out")
