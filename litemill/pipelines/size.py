@@ -7,6 +7,7 @@ tasks after them. The words for their inputs and outputs are left out; they are 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from google.protobuf import json_format
@@ -23,7 +24,7 @@ def shrink(pipeline: BaseComponent) -> BaseComponent:
     spec, platforms = pipeline.pipeline_spec, pipeline.platform_spec
     executors: dict[str, Any] = json_format.MessageToDict(spec.deployment_spec).get("executors", {})
     placed = [platform.deployment_spec.executors for platform in platforms.platforms.values()]
-    names: dict[bytes, str] = {}
+    names: dict[str, str] = {}
     kept: dict[str, Any] = {}
     for component in (spec.components[name] for name in sorted(spec.components)):
         label = component.executor_label
@@ -32,8 +33,10 @@ def shrink(pipeline: BaseComponent) -> BaseComponent:
         for part in (component.input_definitions, component.output_definitions):
             for one in (*part.parameters.values(), *part.artifacts.values()):
                 one.description = ""
-        same = repr((executors[label], [repr(json_format.MessageToDict(one[label])) for one in placed if label in one]))
-        name = names.setdefault(same.encode(), _free(f"exec-{_function(executors[label])}", kept))
+        # Sorted, because the order of a protobuf map is any.
+        on_platforms = [json_format.MessageToDict(one[label]) for one in placed if label in one]
+        same = json.dumps([executors[label], on_platforms], sort_keys=True)
+        name = names.setdefault(same, _free(f"exec-{_function(executors[label])}", kept))
         if name not in kept:
             kept[name] = executors[label]
             for one in placed:
