@@ -12,8 +12,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "models-and-data.md"
 def rows() -> list[str]:
     named = {task: ", ".join(f"`{metric}`" for metric in metric_names(task)) for task in TASKS}
     tasks = [f"| `{task.name}` | {task.labels} | {task.outputs} | {named[task.name]} |" for task in TASKS.values()]
+    of = {name: ", ".join(task for task in TASKS if name in metric_names(task)) for name in METRICS.ours()}
     metrics = [
-        f"| `{metric.name}` | {metric.summary} | {'more' if metric.higher_is_better else 'less'} |"
+        f"| `{metric.name}` | {metric.summary} | {of[metric.name]} | {'more' if metric.higher_is_better else 'less'} |"
         for metric in METRICS.records()
         if metric.sees == "outcomes"
     ]
