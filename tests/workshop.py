@@ -20,6 +20,7 @@ from litemill.config.run import Training
 from litemill.config.steps import TRAIN_STEPS, Step, TrainOptions, parse_step
 from litemill.convert import convert_bundle, worker
 from litemill.evidence import DatasetManifest, ModelManifest, SplitInfo, TensorInfo, VariantManifest
+from litemill.models import save_model
 from litemill.models.backend import tf_keras
 
 Array = NDArray[Any]
@@ -64,6 +65,12 @@ def write_model(folder: Path, model: Any) -> Path:
         parameters=model.count_params(),
     )
     write_manifest(folder / MODEL, manifest)
+    return folder
+
+
+def saved(model: Any, folder: Path) -> Path:
+    """Write a whole Model artifact, which train-aware steps read too, from a tf_keras model."""
+    save_model(model, ModelManifest(origin="made here", origin_sha256="0" * 64), folder)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +113,13 @@ SOURCES: dict[str, Callable[[Path], DataSpec]] = {
     "tfrecord-values": lambda root: tfrecord(root, "values"),
     "python": python,
 }
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def loop(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path)

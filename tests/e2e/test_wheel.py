@@ -62,24 +62,29 @@ def test_the_wheel_holds_the_library_whole_and_nothing_else(wheel: Path) -> None
     assert {"litemill/py.typed", "litemill/report/templates/report.html.j2", "litemill/components/prune.py"} <= packed
 
 
-def test_the_wheel_runs_in_a_bare_environment_as_the_checkout_does(wheel: Path, tmp_path: Path) -> None:
+def pythons() -> list[str]:
+    """Every supported Python of this machine: the one that runs the tests, and what pyenv and PATH have."""
+    found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
+    for version in ("3.11", "3.12", "3.13"):
+        installed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        for program in (*map(str, installed), shutil.which(f"python{version}")):
+            works = program and subprocess.run([program, "-c", "import venv"], capture_output=True, check=False)
+            if program and works and not works.returncode:
+                found.setdefault(version, program)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_the_wheel_runs_in_a_bare_environment_as_the_checkout_does(python: str, wheel: Path, tmp_path: Path) -> None:
     """Installed with the extra `all`, in an empty folder, from a model that is made there."""
     bare, here, there = tmp_path / "venv", tmp_path / "bare", tmp_path / "checkout"
     here.mkdir()
     there.mkdir()
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
-    uv("venv", "--quiet", "--python", sys.executable, bare)
-    lock = ROOT / "requirements.lock"
-    uv(
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        bare / "bin/python",
-        "--constraint",
-        lock,
-        f"litemill[all] @ {wheel.as_uri()}",
-    )
+    uv("venv", "--quiet", "--python", python, bare)
+    constraint = ("--constraint", ROOT / "requirements.lock")
+    wanted = f"litemill[all] @ {wheel.as_uri()}"
+    uv("pip", "install", "--quiet", "--python", bare / "bin/python", *constraint, wanted)
     shutil.copy(ROOT / "examples/digits/train.py", tmp_path)
     subprocess.run([bare / "bin/python", tmp_path / "train.py", "model.keras"], cwd=here, env=clean, check=True)
     shutil.copy(here / "model.keras", there)

@@ -287,25 +287,3 @@ def test_a_whole_run_uses_it_and_the_next_one_is_served_from_the_cache(place: Pa
     assert manifest(place, "found/variants/rounded/variant.json")["versions"]["litemill-fieldkit"] == "1.2.0"
     again = litemill(place, installed, *words)
     assert "= ptq-source" in again and "= benchmark-flash-source" in again
-
-
-def test_the_guide_shows_the_package_as_it_is() -> None:
-    """Each file of it stands in docs/extending.md, so what a reader copies is what is tested; so is its config."""
-    guide = (ROOT / "docs/extending.md").read_text()
-    blocks = [block.strip() for block in re.findall(r"```\w+\n(.*?)```", guide, re.DOTALL)]
-    files = [DISTRIBUTION / "pyproject.toml", *sorted((DISTRIBUTION / "litemill_fieldkit").glob("*.py"))]
-    assert len(files) == 7
-    for file in files:
-        assert file.read_text().strip() in blocks, f"{file.name} is not in docs/extending.md as it is"
-    shown = yaml.safe_load(next(block for block in blocks if block.startswith("name: fieldkit")))
-    for key in ("model", "recipes", "objective"):
-        assert shown[key] == CONFIG[key]
-
-
-def test_what_the_guide_imports_is_there() -> None:
-    """All names of litemill.extend can be had, and none is loaded with the module."""
-    from litemill import extend
-
-    assert all(getattr(extend, name) is not None for name in extend.PLACES)
-    code = "import sys, litemill.extend; assert not {'pydantic', 'numpy', 'tensorflow'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
