@@ -134,14 +134,14 @@ class EvaluationOptions(Section):
 class Tracking(Section):
     """What goes to MLflow, beside the runs themselves."""
 
-    registered_model: str = Field("", description="reserved: the winner's name in MLflow's model registry")
+    registered_model: str = Field(
+        "", description="name in MLflow's model registry: its champion is what the winner must not be worse than"
+    )
 
     @field_validator("registered_model")
     @classmethod
-    def _nothing_registers_yet(cls, value: str) -> str:
-        if value:
-            raise ValueError("no version of Litemill registers the winner yet; leave it out")
-        return value
+    def _plainly_named(cls, value: str) -> str:
+        return plain_name(value, "registered model") if value else value
 
 
 class Release(Section):

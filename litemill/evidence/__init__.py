@@ -4,6 +4,7 @@ Fields are added, never renamed: files written by an older version stay readable
 """
 
 from litemill.evidence.base import Estimate, Evidence, Status, TensorInfo, Verdict
+from litemill.evidence.champion import CHAMPION, ChampionVersion
 from litemill.evidence.failure import Failure
 from litemill.evidence.graph import Delegation, GraphReport, LayerProof, WeightInfo
 from litemill.evidence.outcome import Evaluation, Measurement, Parity
@@ -22,8 +23,10 @@ from litemill.evidence.training import (
 from litemill.evidence.variant import CalibrationReport, LayerSensitivity, SlimReport, VariantManifest, VariantParity
 
 __all__ = [
+    "CHAMPION",
     "SPARSITY_TOLERANCE",
     "CalibrationReport",
+    "ChampionVersion",
     "ClusterFindings",
     "DatasetManifest",
     "Delegation",

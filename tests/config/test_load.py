@@ -93,7 +93,7 @@ def test_a_broken_file_is_one_clear_error_within_seconds(name: str, tmp_path: Pa
         ("cluster: {env: {a b: c}}", "'a b' is not a variable's name"),
         ("cluster: {secrets: [{name: Big_Name, mount: /x}]}", "'Big_Name' is not a name of lower-case letters"),
         ("cluster: {volumes: [{claim: a, mount: x}]}", "'x' is not an absolute path"),
-        ("tracking: {registered_model: x}", "tracking.registered_model: no version of Litemill registers"),
+        ("tracking: {registered_model: x y}", "tracking.registered_model: registered model 'x y'"),
     ],
 )
 def test_nonsense_is_refused_by_its_key(more: str, answer: str, tmp_path: Path) -> None:

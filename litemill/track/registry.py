@@ -1,0 +1,85 @@
+"""MLflow's model registry: which version of a registered model is the champion, and its file."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from litemill.artifacts.files import read_manifest, sha256_of
+from litemill.artifacts.layout import VARIANT
+from litemill.artifacts.proof import DamagedFile
+from litemill.errors import InputError
+from litemill.evidence import CHAMPION, ChampionVersion, VariantManifest
+from litemill.track.addresses import download
+from litemill.track.store import store_errors
+
+SHA256 = "litemill.sha256"
+"""Tag of a model version: digest of its `.tflite`."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A champion's file, fetched.
+
+    Attributes:
+        version: Which it is.
+        file: Its `.tflite` on this machine.
+        evidence: The `variant.json` that was registered with it; None where there is none.
+    """
+
+    version: ChampionVersion
+    file: Path
+    evidence: VariantManifest | None
+
+
+def champion_version(name: str) -> ChampionVersion:
+    """Which version of a registered model is the champion now; one without a version where there is none yet.
+
+    Args:
+        name: Of the registered model.
+
+    Raises:
+        LitemillError: The store cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with store_errors(f"look up the champion of {name}") as client:
+        try:
+            known = client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            known = {}
+        if CHAMPION not in known:
+            return ChampionVersion(name=name)
+        version = str(known[CHAMPION])
+        digest = client.get_model_version(name, version).tags.get(SHA256, "")
+    return ChampionVersion(name=name, version=version, sha256=digest)
+
+
+def fetch_champion(version: ChampionVersion, into: Path) -> Champion:
+    """Fetch the file of a champion.
+
+    Args:
+        version: Which, from `champion_version`.
+        into: Folder to copy it to; made where it is missing.
+
+    Raises:
+        InputError: The version is not there, or does not hold one `.tflite`.
+        DamagedFile: Its digest is not the one on record.
+        LitemillError: The store cannot be used.
+    """
+    address = f"models:/{version.name}/{version.version}"
+    into.mkdir(parents=True, exist_ok=True)
+    place = download(address, Path(tempfile.mkdtemp(dir=into)))
+    files = sorted(place.rglob("*.tflite"))
+    if len(files) != 1:
+        raise InputError(f"holds {len(files)} .tflite files, a version of the registry holds one", where=address)
+    found = sha256_of(files[0])
+    if version.sha256 not in ("", found):
+        what = f"its file has digest {found[:12]}…, the registry says {version.sha256[:12]}…"
+        raise DamagedFile(what, where=address, fix="Register it again from the results that it came from")
+    beside = sorted(place.rglob(VARIANT))
+    evidence = read_manifest(beside[0], VariantManifest) if beside else None
+    return Champion(version, files[0], evidence if evidence and evidence.sha256 == found else None)
