@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.pipelines.local import run as run
     from litemill.select.results import Results as Results
     from litemill.stages.benchmark import benchmark as benchmark
+    from litemill.stages.champion import champion as champion
     from litemill.stages.compare import compare as compare
     from litemill.stages.convert import convert as convert
     from litemill.stages.evaluate import evaluate as evaluate
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.stages.slim import slim as slim
     from litemill.stages.train import train as train
     from litemill.track.comparison import compare_runs as compare_runs
+    from litemill.track.registry import champion_version as champion_version
     from litemill.track.runs import finish_run as finish_run
     from litemill.track.runs import start_run as start_run
     from litemill.track.runs import tag_run as tag_run
@@ -67,6 +69,8 @@ PLACES: dict[str, str] = {
     "StepFailed": "litemill.errors",
     "Training": "litemill.config.run",
     "benchmark": "litemill.stages.benchmark",
+    "champion": "litemill.stages.champion",
+    "champion_version": "litemill.track.registry",
     "check": "litemill.doctor.check",
     "compare": "litemill.stages.compare",
     "compare_runs": "litemill.track.comparison",
@@ -106,6 +110,8 @@ __all__ = [
     "Training",
     "__version__",
     "benchmark",
+    "champion",
+    "champion_version",
     "check",
     "compare",
     "compare_runs",

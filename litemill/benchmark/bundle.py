@@ -17,6 +17,7 @@ from litemill.benchmark.locks import device_lock
 from litemill.benchmark.parity import SAMPLES
 from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject, failed
+from litemill.benchmark.statistics import ratio_between
 from litemill.config.run import BASELINE
 from litemill.config.targets import TARGETS, TargetSpec, parse_target
 from litemill.data import Splits
@@ -40,7 +41,13 @@ def check_target(written: str | dict[str, Any] | TargetSpec) -> TargetSpec:
 
 
 def benchmark_bundle(
-    target: str | TargetSpec, variants: Path, baseline: Path, dataset: Path, out: Path
+    target: str | TargetSpec,
+    variants: Path,
+    baseline: Path,
+    dataset: Path,
+    out: Path,
+    *,
+    champion: Path | None = None,
 ) -> dict[str, Measurement]:
     """Measure every variant of a bundle on a target.
 
@@ -50,6 +57,7 @@ def benchmark_bundle(
         baseline: Bundle with one folder `baseline`: the float32 conversion that every ratio refers to.
         dataset: Dataset artifact; a few of its test samples are run for parity.
         out: Where to write one folder a recipe with `measurement.json`.
+        champion: Bundle with the one variant `champion`, which every variant gets a ratio to; a failed one is left out.
 
     Returns:
         A measurement by recipe. Recipes that failed before, and those that do not work on the target, have status
@@ -67,8 +75,14 @@ def benchmark_bundle(
         reason = base_failed[BASELINE].reason if BASELINE in base_failed else "it holds no such variant"
         raise InputError(f"no usable {BASELINE}: {reason}", where=str(baseline))
     base = base_subjects[BASELINE]
-    measured = _measure(spec, base, subjects, _samples(splits))
+    rivals = _subjects(champion, splits.manifest.task)[0] if champion else {}
+    measured = _measure(spec, base, subjects, rivals, _samples(splits))
     found |= {recipe: _message(measured, subject, base) for recipe, subject in subjects.items()}
+    for rival in rivals.values():
+        found = {
+            recipe: one.model_copy(update={"ratio_to_champion": ratio_between(one, measured[rival.sha256])})
+            for recipe, one in found.items()
+        }
     same = {"target": spec.name, "versions": TARGETS.brought_by(spec.kind).versions()}
     found = {recipe: found[recipe].model_copy(update={"recipe": recipe, **same}) for recipe in sorted(found)}
     with staged(out) as folder:
@@ -95,12 +109,16 @@ def _subjects(bundle: Path, task: str) -> tuple[dict[str, Subject], dict[str, Me
 
 
 def _measure(
-    target: TargetSpec, base: Subject, subjects: dict[str, Subject], samples: NDArray[np.float32]
+    target: TargetSpec,
+    base: Subject,
+    subjects: dict[str, Subject],
+    rivals: dict[str, Subject],
+    samples: NDArray[np.float32],
 ) -> dict[str, Measurement]:
     """Measurements by sha256: each distinct file once, the baseline first."""
     if not subjects:
-        return {}
-    distinct = {subject.sha256: subject for subject in (base, *subjects.values())}
+        return {rival.sha256: failed("nothing was measured beside it") for rival in rivals.values()}
+    distinct = {subject.sha256: subject for subject in (base, *rivals.values(), *subjects.values())}
     try:
         with device_lock(target.device, target.patience):
             return open_target(target).measure(list(distinct.values()), samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from litemill.evidence import Estimate
+from litemill.evidence import Estimate, Measurement
 
 Samples = NDArray[np.float64]
 """Latencies in ms, `[episodes, rounds, calls]`. In an episode the models are loaded anew; in a round each of them is
@@ -71,6 +72,40 @@ def ratio_of_medians(samples: Samples, baseline: Samples, *, seed: int = 0, plac
     ratios = np.median(samples, axis=2) / np.median(baseline, axis=2)
     found = _bootstrap(ratios, lambda drawn: np.median(drawn, axis=-1), seed)
     return Estimate(value=found.value, ci=(found.ci[0] * (1 - placement), found.ci[1] * (1 + placement)))
+
+
+def ratio_between(one: Measurement, other: Measurement) -> Estimate | None:
+    """How much slower a model is than another of the same session, where both have a latency.
+
+    Both were interleaved with the same baseline: the quotient of their ratios to it is free of what slowed the machine
+    for some rounds. The arms of the two intervals are added in quadrature on the logarithm (the delta method for a
+    quotient), as if the two were independent; the baseline that they share makes them vary together, so the interval
+    is rather too wide. Without ratios (an estimate, a device that times each model alone) the medians themselves are
+    divided.
+    """
+    if one.status == "failed" or other.status == "failed":
+        return None
+    if one.sha256 and one.sha256 == other.sha256:
+        return Estimate(value=1.0, ci=(1.0, 1.0)) if "p50" in one.latency_ms else None
+    both = one.ratio_to_float32, other.ratio_to_float32
+    first, second = both if all(both) else (_median(one), _median(other))
+    if first is None or second is None or min(first.value, second.value) <= 0:
+        return None
+    value = first.value / second.value
+    below = math.hypot(_arm(first, 0), _arm(second, 1))
+    above = math.hypot(_arm(first, 1), _arm(second, 0))
+    return Estimate(value=value, ci=(value * math.exp(-below), min(value * math.exp(min(above, 600.0)), LARGEST)))
+
+
+def _median(found: Measurement) -> Estimate | None:
+    """A median with its interval; the value alone where there is none."""
+    value = found.latency_ms.get("p50")
+    return None if value is None else Estimate(value=value, ci=found.latency_ci_ms.get("p50", (value, value)))
+
+
+def _arm(found: Estimate, side: int) -> float:
+    """How far a bound is from the value, on the logarithm."""
+    return abs(math.log(max(found.ci[side], 1 / LARGEST) / found.value))
 
 
 def compare(ratio: Estimate) -> Comparison:

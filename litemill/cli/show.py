@@ -12,7 +12,7 @@ from rich.tree import Tree
 
 from litemill.cli.console import styled
 from litemill.pipelines.plan import PlannedModel, plan, written
-from litemill.pipelines.preview import delivery_tasks
+from litemill.pipelines.preview import delivery_tasks, judging_tasks
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -34,6 +34,9 @@ def plan_tree(spec: RunSpec) -> Tree:
     for task in ("start-run", "doctor", "prepare-data"):
         tree.add(task)
     _add_model(tree, spec, plan(spec), "import-model → evaluate-baseline")
+    if spec.tracking.registered_model:
+        tasks = " → ".join(("champion", *judging_tasks(spec)))
+        tree.add(styled(("champion", "bold"), f" of {spec.tracking.registered_model}, if there is one: {tasks}"))
     tree.add("compare")
     if spec.release:
         tree.add(f"release to {spec.release.uri}, if the gate passes")

@@ -14,6 +14,7 @@ def benchmark(
     dataset: Input[Dataset],
     measurement: Output[Artifact],
     metrics: Output[Metrics],
+    champion: Input[Artifact] | None = None,
 ):
     """Measure a bundle on a target, in one session with the baseline.
 
@@ -24,12 +25,16 @@ def benchmark(
         dataset: The prepared splits; real samples go through every variant.
         measurement: One folder a recipe: `measurement.json`.
         metrics: Each variant's median latency in milliseconds, for the Kubeflow page.
+        champion: The registry's champion, measured in the same session.
     """
     import json
     from pathlib import Path
 
     import litemill as lm
 
-    found = lm.benchmark(target, variants.path, baseline=baseline.path, dataset=dataset.path, out=measurement.path)
+    rival = champion.path if champion else None
+    found = lm.benchmark(
+        target, variants.path, baseline=baseline.path, dataset=dataset.path, out=measurement.path, champion=rival
+    )
     metrics.metadata.update({name: one.latency_ms["p50"] for name, one in found.items() if "p50" in one.latency_ms})
     Path(metrics.path).write_text(json.dumps(metrics.metadata))

@@ -21,7 +21,7 @@ from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
 from litemill.config.data_kinds import Kernels
 from litemill.config.kubernetes import ClusterSpec
-from litemill.config.names import distinct, plain_name
+from litemill.config.names import distinct, plain_name, slug
 from litemill.config.objective import OBJECTIVES, Objective
 from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.config.steps import Step, check_order, parse_step
@@ -29,6 +29,8 @@ from litemill.config.targets import TargetSpec, check_named, parse_target
 from litemill.errors import ConfigError
 from litemill.tasks import METRICS, default_metric
 
+CHAMPION = "champion"
+"""Alias in the model registry of the version that devices get now; also its row, its folder and its MLflow run."""
 BASELINE = "baseline"
 """The float32 conversion of the source model, which every variant is compared with."""
 
@@ -228,6 +230,13 @@ class RunSpec(Section):
         if drop is not None and drop > 1 and metric in METRICS and METRICS[metric].fraction:
             hint = f"for {drop:g} percentage points write {drop / 100:g}" if drop <= 100 else "0.01 is one point"
             raise ValueError(f"budget.max_accuracy_drop is {drop:g}, but {metric} is a fraction of 1; {hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_champion(self) -> RunSpec:
+        if self.tracking.registered_model and CHAMPION in map(slug, self.recipes):
+            name = next(recipe for recipe in self.recipes if slug(recipe) == CHAMPION)
+            raise ValueError(f"recipes.{name} bears the name of the registry's champion, which is compared; rename it")
         return self
 
     @model_validator(mode="after")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CHAMPION = "champion"
-"""Name of its alias in the registry, of its row in tables, and of its folder and MLflow run."""
+from litemill.config.run import CHAMPION as CHAMPION
 
 
 class ChampionVersion(BaseModel):

@@ -68,6 +68,9 @@ class Measurement(Evidence):
     init_ms: float | None = None
     first_inference_ms: float | None = None
     ratio_to_float32: Estimate | None = Field(None, description="p50 over the interleaved float32 baseline's p50")
+    ratio_to_champion: Estimate | None = Field(
+        None, description="the same over the p50 of the registry's champion, measured in the same session"
+    )
     comparison: str = Field("", description="faster, slower or no difference shown, against float32")
     peak_memory_bytes: int | None = None
     arena_bytes: int | None = None

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from litemill.evidence.base import Estimate, Evidence, Status
+from litemill.evidence.champion import ChampionVersion
 from litemill.evidence.graph import GraphReport, LayerProof
 from litemill.evidence.sources import StepRecord
 from litemill.tasks import OutputIs
@@ -77,6 +78,7 @@ class VariantManifest(Evidence):
     columns: ClassVar[tuple[str, ...]] = ("steps", "status", "reason", "size_bytes", "gzip_bytes", "sha256", "seconds")
 
     recipe: str
+    champion: ChampionVersion | None = Field(None, description="which version of the registry it is, of a champion")
     steps: list[str]
     scheme: str
     options: dict[str, Any] = Field(default_factory=dict)

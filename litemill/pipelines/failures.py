@@ -18,9 +18,17 @@ from kfp.dsl.executor import create_artifact_instance
 from litemill.artifacts.failure import leave_failure
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, MODEL, VARIANT
+from litemill.config.run import CHAMPION
 from litemill.config.steps import Step
 from litemill.config.targets import parse_target
-from litemill.evidence import Evaluation, Measurement, ModelManifest, StepRecord, VariantManifest
+from litemill.evidence import (
+    ChampionVersion,
+    Evaluation,
+    Measurement,
+    ModelManifest,
+    StepRecord,
+    VariantManifest,
+)
 
 Arguments = Mapping[str, Any]
 
@@ -96,6 +104,14 @@ def _bundle(place: Path, arguments: Arguments, reason: str) -> None:
         write_manifest(place / recipe / VARIANT, failed)
 
 
+def _champion(place: Path, arguments: Arguments, reason: str) -> None:
+    known = ChampionVersion(
+        name=arguments["registered_model"], version=arguments["version"], sha256=arguments["sha256"]
+    )
+    failed = VariantManifest(recipe=CHAMPION, steps=[], scheme="", champion=known, status="failed", reason=reason)
+    write_manifest(place / CHAMPION / VARIANT, failed)
+
+
 def _variants(arguments: Arguments) -> list[VariantManifest]:
     folder = Path(arguments["variants"].uri)
     return [read_manifest(path, VariantManifest) for path in sorted(folder.glob(f"*/{VARIANT}"))]
@@ -126,6 +142,7 @@ LEFT: dict[str, Callable[[Path, Arguments, str], None]] = {
     "cluster": partial(_model, "cluster"),
     "quantize_aware_train": partial(_model, "qat"),
     "finetune": partial(_model, "finetune"),
+    "champion": _champion,
     "ptq": _bundle,
     "int8_convert": _bundle,
     "evaluate": _evaluation,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
+from litemill.components.champion import champion
 from litemill.components.cluster import cluster
 from litemill.components.compare import compare
 from litemill.components.doctor import doctor
@@ -19,8 +20,8 @@ from litemill.components.prune import prune
 from litemill.components.quantize_aware_train import quantize_aware_train
 from litemill.components.release import release
 from litemill.components.start_run import start_run
-from litemill.config.run import NO_LIMIT, RunSpec
-from litemill.pipelines.deliver import build_delivery, plain_recipes
+from litemill.config.run import CHAMPION, NO_LIMIT, RunSpec
+from litemill.pipelines.deliver import build_delivery, judge, plain_recipes
 from litemill.pipelines.plan import PlannedModel, plan, written
 from litemill.pipelines.size import shrink
 from litemill.pipelines.tasks import TaskSetup, add_task, no_setup, slug
@@ -76,6 +77,7 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
             begun = _begin(spec, add, model_uri, data_uri, experiment)
             limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
             logged = _make(spec, add, deliveries, begun, source, begun.original, epochs)
+            logged += _judge_champion(spec, add, begun)
             _end(spec, add, begun, experiment, logged, limits)
 
     return shrink(pipeline)
@@ -90,6 +92,8 @@ class _Begun(NamedTuple):
     original: Any
     baseline: Any
     reference: Any
+    champion: dict[str, Any]
+    """What every delivery gets besides: the champion, where the config names a registered model."""
 
 
 def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experiment: str) -> _Begun:
@@ -102,6 +106,7 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         data_uri=data_uri,
         settings=_plain(spec, {"recipes", "targets", "training", "budget", "objective"}),
         pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        **_registered(spec),
     )
     model_digest, data_digest = started.outputs["model_sha256"], started.outputs["data_sha256"]
     examined = add(
@@ -144,7 +149,29 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         original=imported.outputs["model"],
         baseline=baseline,
         reference=judged.outputs["evaluation"],
+        champion=_fetched(spec, add, started),
     )
+
+
+def _registered(spec: RunSpec) -> dict[str, str]:
+    name = spec.tracking.registered_model
+    return {"registered_model": name} if name else {}
+
+
+def _fetched(spec: RunSpec, add: AddTask, started: Any) -> dict[str, Any]:
+    """The task that fetches the champion as it was when the run began, as an argument of the deliveries."""
+    if not spec.tracking.registered_model:
+        return {}
+    known = {"version": started.outputs["champion_version"], "sha256": started.outputs["champion_sha256"]}
+    return {CHAMPION: add(champion, CHAMPION, **_registered(spec), **known).outputs["champion"]}
+
+
+def _judge_champion(spec: RunSpec, add: AddTask, begun: _Begun) -> list[Any]:
+    """Evaluate, measure and log the champion like a variant; returns the id of its run, if there is one."""
+    if not begun.champion:
+        return []
+    shared = {"dataset": begun.dataset, "baseline": begun.baseline, "reference": begun.reference}
+    return [judge(spec, add, CHAMPION, begun.champion[CHAMPION], **shared, run_id=begun.run_id)]
 
 
 def _make(
@@ -160,7 +187,12 @@ def _make(
     logged = []
     if planned.recipes:
         delivered = deliveries[planned.name](
-            model=model, dataset=begun.dataset, baseline=begun.baseline, reference=begun.reference, run_id=begun.run_id
+            model=model,
+            dataset=begun.dataset,
+            baseline=begun.baseline,
+            reference=begun.reference,
+            run_id=begun.run_id,
+            **begun.champion,
         )
         logged.append(delivered.outputs["Output"])
     for child in planned.children:

@@ -34,13 +34,23 @@ def preview(spec: RunSpec) -> Preview:
     """Say what a run would do."""
     models = [_model(spec, planned) for planned in plan(spec).walk()]
     first = ["start-run", "doctor", "prepare-data", "import-model", "evaluate-baseline"]
+    rival = (
+        ["champion", *(f"{task}-champion" for task in judging_tasks(spec))] if spec.tracking.registered_model else []
+    )
     made = [task for model in models for task in [model.name] * bool(model.step) + model.tasks]
     return Preview(
         name=spec.name,
         targets=[target.name for target in spec.targets],
         objective=str(spec.objective),
         models=models,
-        tasks=[*first, *made, "compare", *["release"] * bool(spec.release), "finish-run"],
+        tasks=[
+            *first,
+            *made,
+            *rival * bool(spec.tracking.registered_model),
+            "compare",
+            *["release"] * bool(spec.release),
+            "finish-run",
+        ],
     )
 
 
@@ -49,7 +59,12 @@ def delivery_tasks(spec: RunSpec, planned: PlannedModel) -> list[str]:
     if not planned.recipes:
         return []
     made = ["ptq"] * bool(planned.uncalibrated) + ["int8-convert"] * bool(planned.calibrated)
-    return [*made, "evaluate", *(f"benchmark-{slug(target.name)}" for target in spec.targets), "log-variants"]
+    return [*made, *judging_tasks(spec)]
+
+
+def judging_tasks(spec: RunSpec) -> list[str]:
+    """The components that judge a bundle, in their order."""
+    return ["evaluate", *(f"benchmark-{slug(target.name)}" for target in spec.targets), "log-variants"]
 
 
 def _model(spec: RunSpec, planned: PlannedModel) -> PreviewedModel:

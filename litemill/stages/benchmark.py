@@ -19,6 +19,7 @@ def benchmark(
     baseline: str | Path,
     dataset: str | Path,
     out: str | Path,
+    champion: str | Path | None = None,
 ) -> ByRecipe[Measurement]:
     """Measure a bundle on a target, interleaved with the float32 baseline in one session.
 
@@ -29,6 +30,7 @@ def benchmark(
         baseline: Folder with the float32 baseline, from `import_model`: every ratio refers to it.
         dataset: Folder that `prepare_data` wrote; a few of its test samples show whether outputs are right there.
         out: Folder to write: one folder a recipe with `measurement.json`.
+        champion: Folder that `champion` wrote: measured in the same session, for a ratio to it.
 
     Returns:
         The measurement of each variant by recipe. What does not work on the target is `failed` with its reason; so
@@ -47,4 +49,5 @@ def benchmark(
         ('measured', True)
     """
     spec = check_target(dict(target) if isinstance(target, Mapping) else target)
-    return ByRecipe(benchmark_bundle(spec, Path(variants), Path(baseline), Path(dataset), Path(out)))
+    rival = None if champion is None else Path(champion)
+    return ByRecipe(benchmark_bundle(spec, Path(variants), Path(baseline), Path(dataset), Path(out), champion=rival))

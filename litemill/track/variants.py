@@ -32,14 +32,15 @@ def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measureme
         measurements: One folder for each target: in it a folder a recipe with `measurement.json`.
 
     Returns:
-        The ids of the child runs, in the order of the recipes' names.
+        The ids of the child runs, in the order of the recipes' names; none for a champion that there is not yet.
 
     Raises:
         InputError: The bundle holds no variant, or a manifest cannot be read.
         DamagedFile: A `.tflite` is not the one its manifest speaks of.
         LitemillError: The store cannot be used.
     """
-    candidates = read_candidates(variants, evaluation, measurements)
+    read = read_candidates(variants, evaluation, measurements)
+    candidates = [one for one in read if one.variant.champion is None or one.variant.champion.there]
     with store_errors("log variants") as client, tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
         experiment = client.get_run(parent_run_id).info.experiment_id
         known = {run.data.tags.get(RECIPE, ""): run.info.run_id for run in children(client, parent_run_id)}
