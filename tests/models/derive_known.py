@@ -1,6 +1,8 @@
 """What the installed Keras and TensorFlow know: writes `litemill/models/known.json`, the lists a model is judged by.
 
-python -m tests.models.derive_known          write the lists anew, after an upgrade
+    python -m tests.models.derive_known [OUT.json]
+
+After an upgrade: write the lists anew, and read what changed. In a process of its own: other imports add operations.
 """
 
 from __future__ import annotations
@@ -90,8 +92,9 @@ NO_COMPUTATION = re.compile(
 
 def main() -> None:
     """Write the lists."""
-    FILE.write_text(json.dumps(derive(), indent=0, sort_keys=True) + "\n")
-    sys.stdout.write(f"{FILE}: {FILE.stat().st_size} bytes\n")
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
+    out.write_text(json.dumps(derive(), indent=0, sort_keys=True) + "\n")
+    sys.stdout.write(f"{out}: {out.stat().st_size} bytes\n")
 
 
 def derive() -> dict[str, Any]:
