@@ -6,15 +6,37 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from litemill.config.run import DataSpec, Limit, Preprocessing, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
 from litemill.data import Splits, prepare_data
 from litemill.evidence import ModelManifest
+from litemill.pipelines.subprocesses import HEAVY
+from litemill.process.forks import VARIABLE, ForkServer
 from tests.workshop import take
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+MANY = 50
+"""Tests of a session from which on a fork server costs less than it saves."""
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)
 """Of the train-aware steps below: 36 steps of training."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def forks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers of a long session are forked from a process that has imported TensorFlow, as those of a run are."""
+    if request.session.testscollected < MANY:
+        yield
+        return
+    with (tmp_path_factory.mktemp("forks") / "train.log").open("wb") as log:
+        server = ForkServer(HEAVY, log)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(server.handle))
+        yield
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -181,7 +181,12 @@ class ForkServer:
         self, module: str, arguments: Sequence[str], output: IO[bytes], environment: Mapping[str, str]
     ) -> Process:
         """Run a module in a process forked from the server, or in a new one where that cannot be."""
-        return start_module(module, arguments, output, environment=environment, server=self._socket.fileno())
+        return start_module(module, arguments, output, environment=environment, server=self.handle)
+
+    @property
+    def handle(self) -> int:
+        """Number of the socket at which it takes requests, for `VARIABLE`."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """End the server and everything that it forked."""
