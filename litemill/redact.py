@@ -1,15 +1,20 @@
 """Keep secrets out of what is printed, recorded and tracked: whoever writes something calls `redact` or `redacted`.
 
-A secret is known by where it stands (the password of an address, the signature of a signed one, a bearer token), by its
-name (`api_key`, `accessToken`, `dsn`) or by its form (keys of well-known services).
+A secret is known by where it stands (the password of an address, the signature of a signed one, a bearer token), by
+its name (`api_key`, `accessToken`, `dsn`), by its form (keys of well-known services), or because it is the value of a
+variable of the environment that is named like one (`MLFLOW_TRACKING_PASSWORD`), wherever that value turns up.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote, unquote
 
 HIDDEN = "(hidden)"
 
@@ -42,6 +47,16 @@ _KNOWN = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]{0,10000}?(?:-----END [A-Z ]*PRIVATE KEY-----|(?=\")|\Z)"
 )
 """Keys of AWS, GitHub, GitLab, Hugging Face, Slack, Google, OpenAI and Databricks; JSON web tokens; PEM files."""
+_WEBHOOK = re.compile(
+    rf"(?P<key>https?://(?:hooks\.[\w.-]{{1,100}}/|[\w.-]{{1,100}}(?::\d+)?/[\w./-]{{0,100}}?\b(?:web)?hook(?:s|b2)?/"
+    rf"|api\.telegram\.org/bot))[^{_END}?#]+",
+    re.IGNORECASE,
+)
+"""Addresses that whoever knows them may post to: Slack's, Discord's, Teams', Telegram's, others that say `webhook`."""
+_SHORTEST = 8
+"""Characters of a variable's value that is looked for in texts: what is shorter is in many of them by chance."""
+_WORD = re.compile(r"[a-z_]+|[A-Z_]+|[\d.]+|/.*", re.DOTALL)
+"""Values that are no secrets, or that would blank out common words: one word, a number, a path."""
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_WORDS = frozenset({"password", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "credential"})
 _SECRET_WORDS |= {"credentials", "auth", "authorization", "bearer", "dsn", "apikey", "accesskey", "privatekey"}
@@ -56,10 +71,41 @@ def redact(text: str) -> str:
     >>> redact("postgresql://me:se/cr@et@db/mlflow")
     'postgresql://(hidden)@db/mlflow'
     """
+    if own := _own_secrets(tuple(os.environ.items())):
+        text = own.sub(HIDDEN, text)
     text = _ADDRESS.sub(_without_user, text)
-    for pattern in (_QUERY, _BEARER, _PAIR):
+    for pattern in (_QUERY, _BEARER, _PAIR, _WEBHOOK):
         text = pattern.sub(rf"\g<key>{HIDDEN}", text)
     return _KNOWN.sub(HIDDEN, text)
+
+
+@lru_cache(maxsize=4)
+def _own_secrets(environment: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
+    """What finds the secrets that the variables of the environment hold; None where there are none."""
+    found = {form for name, value in environment for secret in _held(name, value) for form in _forms(secret)}
+    if not found:
+        return None
+    longest_first = "|".join(re.escape(form) for form in sorted(found, key=len, reverse=True))
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])")
+
+
+def _held(name: str, value: str) -> Iterator[str]:
+    """The secrets in a variable: its value where the name says so, the password of an address in any."""
+    words = ["", *(word.lower() for word in _SPLIT.findall(name))]
+    named = words[-1] in _SECRET_WORDS | _LAST_WORDS or words[-3:] == ["access", "key", "id"]
+    held = [value.strip()] if named and "://" not in value else []
+    for address in _ADDRESS.finditer(value):
+        user, mark, _ = address["rest"].rpartition("@")
+        held += [user.partition(":")[2]] if mark and ":" in user and not _PORT.match(address["rest"]) else []
+    for secret in held:
+        if len(secret) >= _SHORTEST and not _WORD.fullmatch(secret):
+            yield secret
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as it may be written: as it is, in JSON, in an address, and without that."""
+    forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    return {*forms, quote(secret), quote(secret, safe=""), unquote(secret)}
 
 
 def _without_user(found: re.Match[str]) -> str:

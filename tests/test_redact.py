@@ -39,6 +39,10 @@ SECRETS = {
     "JSON": ('{"api_key": "hunter2", "n": 1}', '"n": 1', "hunter2"),
     "a key of AWS": ("denied for AKIAABCDEFGHIJKLMNOP in eu", "denied for", "AKIA"),
     "a key of GitHub": ("ghp_0123456789abcdefghijABCDEFGHIJ failed", "failed", "ghp_"),
+    "a webhook of Slack": ("post to https://hooks.slack.com/services/T0/B0/hunter2 failed", "failed", "hunter2"),
+    "a webhook of Teams": ("https://me.webhook.office.com/webhookb2/hunter2/IncomingWebhook/x y", " y", "hunter2"),
+    "a webhook": ("https://h:8080/a/webhooks/1/hunter2?wait=true", "?wait=true", "hunter2"),
+    "a bot of Telegram": ("https://api.telegram.org/bot123:hunter2/send y", " y", "hunter2"),
     "a key file": ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----", "", "hunter2"),
 }
 HARMLESS = [
@@ -54,6 +58,8 @@ HARMLESS = [
     "found unexpected token: x",
     "max_tokens=5, monkey=5, tokenizer=bert",
     "sqlite:////tmp/mlflow.db",
+    "https://github.com/a/b/pull/3",
+    "a private key is needed",
 ]
 
 
@@ -89,6 +95,60 @@ def test_json_stays_json(name: str) -> None:
     written = json.dumps({"a": f'see "{text}" now', "b": [text, 1]})
     read = json.loads(redact(written))
     assert read["b"][1] == 1 and gone not in redact(written) and read["a"].endswith(" now")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written", "gone"),
+    [
+        ("MLFLOW_TRACKING_PASSWORD", "hunter2-or-3", "401 for hunter2-or-3!", "hunter2"),
+        ("AWS_SECRET_ACCESS_KEY", 'a"b/c+d12', r'{"x": "a\"b/c+d12"}', "c+d12"),
+        ("MINIO_ACCESS_KEY_ID", "minio-user-1", "no bucket of minio-user-1", "minio-user-1"),
+        ("DB", "postgresql://me:p%40ss-word-1@db/x", "nothing for p@ss-word-1 here", "word-1"),
+        ("MLFLOW_TRACKING_URI", "http://me:hunter2-or-3@h", "<hunter2-or-3>", "hunter2"),
+    ],
+    ids=range(5),  # pytest keeps a test's id in the environment
+)
+def test_secrets_of_the_environment_are_hidden_wherever_they_turn_up(
+    name: str, value: str, written: str, gone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert redact(written) == written
+    monkeypatch.setenv(name, value)
+    assert gone not in redact(written) and HIDDEN in redact(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MY_TOKEN", "accuracy"),
+        ("MY_KEY", "0.1234567"),
+        ("SSH_AUTH_SOCK", "/tmp/a"),
+        ("SECRET_NAME", "team-a-secret-1"),
+    ],
+)
+def test_what_only_looks_like_a_secret_of_the_environment_is_kept(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert redact(f"{value} is {value}") == f"{value} is {value}"
+
+
+def test_a_key_file_in_a_log_is_hidden_line_by_line() -> None:
+    written = io.StringIO()
+    log = RedactedLines(written)
+    for line in (
+        "before",
+        "INFO -----BEGIN EC PRIVATE KEY-----",
+        "",
+        "aGVsbG8+/=",
+        "-----END EC PRIVATE KEY-----",
+        "x",
+    ):
+        log.write(f"{line}\n")
+    log.write("-----BEGIN PRIVATE KEY-----\naGVsbG8\nwhat follows is no key\naGVsbG8")
+    log.close()
+    lines = written.getvalue().splitlines()
+    assert (lines[0], lines[5], lines[-2]) == ("before", "x", "what follows is no key")
+    assert written.getvalue().count("aGVsbG8") == 1
 
 
 @pytest.mark.parametrize("text", HARMLESS)

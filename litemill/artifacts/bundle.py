@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import VARIANT
+from litemill.artifacts.layout import TFLITE, VARIANT
+from litemill.artifacts.proof import DamagedFile, check_digest
 from litemill.errors import InputError
 from litemill.evidence import VariantManifest
 
@@ -23,9 +24,21 @@ def recipe_folders(bundle: Path) -> dict[str, Path]:
 
 
 def read_bundle(bundle: Path) -> dict[str, VariantManifest]:
-    """The manifests of a bundle by recipe name, sorted.
+    """The manifests of a bundle by recipe name, sorted, to work with its files.
+
+    A `.tflite` that is not the one its manifest speaks of must not be used: its recipe counts as failed, and says why.
 
     Raises:
         InputError: There is no variant in it, or a manifest cannot be read.
     """
-    return {name: read_manifest(folder / VARIANT, VariantManifest) for name, folder in recipe_folders(bundle).items()}
+    return {name: _usable(folder) for name, folder in recipe_folders(bundle).items()}
+
+
+def _usable(folder: Path) -> VariantManifest:
+    manifest = read_manifest(folder / VARIANT, VariantManifest)
+    if manifest.status == "ok" and (folder / TFLITE).is_file():
+        try:
+            check_digest(folder / TFLITE, manifest.sha256)
+        except DamagedFile as damage:
+            return manifest.model_copy(update={"status": "failed", "reason": str(damage)})
+    return manifest

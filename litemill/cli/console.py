@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,6 +51,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(redact(to_json(value, indent=2, inf_nan_mode="null").decode()) + "\n")
 
 
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python prints of an error that nothing handled, without secrets."""
+    from litemill.redact import redact
+
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
 def warn(text: object, *, as_json: bool = False) -> None:
     """Print a warning; to standard error where standard output is JSON."""
     from litemill.cli import console
@@ -69,6 +78,7 @@ def run(app: typer.Typer) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=os.environ.get("LITEMILL_LOG", "WARNING").upper(), handlers=[handler])
+    sys.excepthook = _print_traceback
     try:
         with interruptible():
             app()

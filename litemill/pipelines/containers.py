@@ -164,7 +164,7 @@ class ContainerTask:
             code = int(self.container.wait()["StatusCode"])
         finally:
             self.all.remove(self.container)
-        return "" if code == 0 else error_in(last_lines(Path(self.output.name)))
+        return "" if code == 0 else error_in(last_lines(Path(self.output.name)), code)
 
     def kill(self) -> None:
         """End it at once."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import re
+import signal
+import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import litemill.errors
 from litemill.errors import first_line
-from litemill.redact import redact
+from litemill.process.isolation import death
+from litemill.redact import HIDDEN, redact
+
+KEY_BEGINS, KEY_ENDS = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----"), "-----END "
+KEY_LINE = re.compile(r"\s*(?:[A-Za-z0-9+/=]*|[A-Za-z-]+: .*)\s*")
+"""Of a PEM file, between its first and its last line: base64, or a header."""
 
 
 class RedactedLines:
@@ -21,12 +31,22 @@ class RedactedLines:
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self._line = ""
+        self._in_key = False
 
     def write(self, text: str) -> int:
         """Write whole lines; the rest waits for its end."""
         *lines, self._line = (self._line + text).split("\n")
-        self.file.writelines(redact(line) + "\n" for line in lines)
+        self.file.writelines(self._clean(line) + "\n" for line in lines)
         return len(text)
+
+    def _clean(self, line: str) -> str:
+        """A line without secrets; of a key's file none of the lines between its first and its last."""
+        if self._in_key:
+            self._in_key = KEY_ENDS not in line and (KEY_LINE.fullmatch(line) is not None)
+            if self._in_key or KEY_ENDS in line:
+                return HIDDEN
+        self._in_key = KEY_BEGINS.search(line) is not None and KEY_ENDS not in line
+        return redact(line)
 
     def __getattr__(self, name: str) -> Any:
         """What else a stream has is the file's."""
@@ -38,14 +58,55 @@ class RedactedLines:
 
     def close(self) -> None:
         """Pass on what has no end, too."""
-        self.file.write(redact(self._line))
+        self.file.write(self._clean(self._line))
         self._line = ""
         self.file.flush()
 
 
+class RedactedOutput:
+    """A pipe for a process, with all that it starts: what they print goes to a file without secrets.
+
+    Native code and other programs print past Python's streams, so it is not enough to redact those.
+
+    Args:
+        file: Where it goes; it must stay open until `finish`.
+
+    Attributes:
+        writer: What the process gets; `started` closes it here.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        reader, writer = os.pipe()
+        self.writer = os.fdopen(writer, "wb", buffering=0)
+        self._thread = threading.Thread(target=self._pass_on, args=(reader, file), daemon=True)
+
+    def started(self) -> None:
+        """The process has its end of the pipe."""
+        self.writer.close()
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until all is written; not for long where something that left the process's group lives on."""
+        self._thread.join(timeout=LAST_WORDS_SECONDS)
+
+    def _pass_on(self, reader: int, file: IO[bytes]) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        text = io.TextIOWrapper(os.fdopen(os.dup(file.fileno()), "wb"), encoding="utf-8", write_through=True)
+        printed = RedactedLines(text)
+        with text, os.fdopen(reader, "rb", buffering=0) as pipe:
+            while piece := pipe.read(PIECE_BYTES):
+                printed.write(decoder.decode(piece))
+            printed.write(decoder.decode(b"", final=True))
+            printed.close()
+
+
+PIECE_BYTES = 1 << 16
+LAST_WORDS_SECONDS = 10.0
 TAIL_BYTES = 1 << 16
+SIGNALLED = 128
 RAISED = re.compile(
-    r"(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Interrupt|Exit|Warning)): (?P<text>.+)"
+    r"(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Interrupt|Exit|Warning)"
+    r"|litemill\.[\w.]+\.[A-Z]\w*): (?P<text>.+)"
 )
 OURS = re.compile(r"litemill\.[\w.]+\.(?P<kind>\w+)$")
 
@@ -58,14 +119,15 @@ def last_lines(log: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-RAISED = re.compile(
-    r"(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Interrupt|Exit|Warning)): (?P<text>.+)"
-)
-OURS = re.compile(r"litemill\.[\w.]+\.(?P<kind>\w+)$")
+def error_in(lines: list[str], code: int) -> tuple[str, int]:
+    """The error of a task of which only its log and its container's exit code are left, and the exit code for that.
 
-
-def error_in(lines: list[str]) -> tuple[str, int]:
-    """The error of a task of which only its log is left: the exception it ended with, and the exit code for that."""
+    Args:
+        lines: The last lines of its log.
+        code: Exit code of its container: above 128 where a signal ended it.
+    """
+    if code - SIGNALLED in set(signal.Signals):
+        return death(SIGNALLED - code, lines, None, "the task's container"), 1
     for at in reversed(range(len(lines))):
         if found := RAISED.match(lines[at]):
             ours = OURS.match(found["kind"])
@@ -74,5 +136,4 @@ def error_in(lines: list[str]) -> tuple[str, int]:
                 kind = getattr(litemill.errors, ours["kind"], litemill.errors.LitemillError)
                 return text, kind.exit_code
             return f"{found['kind'].rpartition('.')[2]}: {text}", 1
-    line = first_line("\n".join(reversed(lines)))
-    return line or "it printed nothing", 1
+    return death(code, lines, None, "the task's container"), 1

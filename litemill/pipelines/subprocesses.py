@@ -15,7 +15,7 @@ from typing import IO
 
 from litemill.components.images import TRAIN
 from litemill.pipelines.execute import Order
-from litemill.pipelines.logs import last_lines
+from litemill.pipelines.logs import RedactedOutput, last_lines
 from litemill.pipelines.task import ARGUMENTS, ERROR, SOURCE
 from litemill.process.forks import ForkServer, Process
 from litemill.process.isolation import death
@@ -74,7 +74,12 @@ class Forks:
         (folder / ARGUMENTS).write_text(json.dumps(order.command[at + 1 :]), encoding="utf-8")
         variables = {**os.environ, "HOME": self._home(), **order.variables, "TMPDIR": str(folder)}
         server = self.server("train" if order.image == TRAIN else "light")
-        return ForkedTask(folder, server.start(MODULE, [str(folder)], output, variables), Path(output.name))
+        printed = RedactedOutput(output)
+        try:
+            process = server.start(MODULE, [str(folder)], printed.writer, variables)
+        finally:
+            printed.started()
+        return ForkedTask(folder, process, printed, Path(output.name))
 
     def _home(self) -> str:
         try:
@@ -94,11 +99,13 @@ class ForkedTask:
 
     folder: Path
     process: Process
+    printed: RedactedOutput
     log: Path
 
     def wait(self) -> str | tuple[str, int]:
         """Wait for its end: nothing where it went well, else the true error and the exit code it asks for."""
         code = self.process.wait()
+        self.printed.finish()
         try:
             if code == 0:
                 return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from litemill.artifacts.bundle import recipe_folders
 from litemill.artifacts.files import read_manifest
@@ -19,8 +20,11 @@ from litemill.artifacts.layout import (
     measurement_name,
 )
 from litemill.artifacts.proof import check_variant
+from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement, VariantManifest
 from litemill.select.candidate import Candidate
+
+Found = TypeVar("Found", Evaluation, Measurement)
 
 
 def read_candidates(variants: Path, evaluation: Path, measurements: Sequence[Path]) -> list[Candidate]:
@@ -32,7 +36,7 @@ def read_candidates(variants: Path, evaluation: Path, measurements: Sequence[Pat
         measurements: A folder a target: in it a folder a recipe with `measurement.json`.
 
     Raises:
-        InputError: The bundle holds no variant, or a manifest cannot be read.
+        InputError: The bundle holds no variant, a manifest cannot be read, or speaks of another file.
         DamagedFile: A `.tflite` is not the one its manifest speaks of.
     """
     return [_read(folder, evaluation, measurements) for folder in recipe_folders(variants).values()]
@@ -42,10 +46,11 @@ def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Candi
     recipe = folder.name
     evaluated = evaluation / recipe
     files = [place / recipe / MEASUREMENT for place in measurements]
+    variant = check_variant(folder)
     return Candidate(
-        variant=check_variant(folder),
-        evaluation=_evaluation(evaluated),
-        measurements=_by_target(file for file in files if file.exists()),
+        variant=variant,
+        evaluation=_evaluation(evaluated, variant),
+        measurements=_by_target((file for file in files if file.exists()), variant),
         files=[folder / VARIANT, folder / TFLITE, evaluated / EVALUATION, evaluated / SAMPLES],
     )
 
@@ -57,12 +62,13 @@ def read_candidate(folder: Path) -> Candidate:
         folder: Holds `variant.json` and, where they were made, `evaluation.json` and `measurement.<target>.json`.
 
     Raises:
-        InputError: A manifest is missing or broken.
+        InputError: A manifest is missing or broken, or speaks of another file.
     """
+    variant = read_manifest(folder / VARIANT, VariantManifest)
     return Candidate(
-        variant=read_manifest(folder / VARIANT, VariantManifest),
-        evaluation=_evaluation(folder),
-        measurements=_by_target(sorted(folder.glob(MEASUREMENTS))),
+        variant=variant,
+        evaluation=_evaluation(folder, variant),
+        measurements=_by_target(sorted(folder.glob(MEASUREMENTS)), variant),
         files=[folder / VARIANT, folder / TFLITE, folder / EVALUATION, folder / SAMPLES],
     )
 
@@ -94,10 +100,26 @@ def lay_out(candidate: Candidate, folder: Path, *, samples: bool = False) -> Pat
     return folder
 
 
-def _evaluation(folder: Path) -> Evaluation | None:
-    return read_manifest(folder / EVALUATION, Evaluation) if (folder / EVALUATION).exists() else None
+def _evaluation(folder: Path, variant: VariantManifest) -> Evaluation | None:
+    file = folder / EVALUATION
+    return _of_this_file(read_manifest(file, Evaluation), variant, file) if file.exists() else None
 
 
-def _by_target(files: Iterable[Path]) -> dict[str, Measurement]:
-    found = [read_manifest(file, Measurement) for file in files]
+def _by_target(files: Iterable[Path], variant: VariantManifest) -> dict[str, Measurement]:
+    found = [_of_this_file(read_manifest(file, Measurement), variant, file) for file in files]
     return {item.target: item for item in found}
+
+
+def _of_this_file(found: Found, variant: VariantManifest, file: Path) -> Found:
+    """Evidence, if it is about the file that the variant's manifest speaks of.
+
+    Raises:
+        InputError: It is about another one: the variant was converted anew since.
+    """
+    if found.sha256 and variant.sha256 and found.sha256 != variant.sha256:
+        raise InputError(
+            f"is about a file with digest {found.sha256[:12]}…, {VARIANT} about one with {variant.sha256[:12]}…",
+            where=str(file),
+            fix="Evaluate and benchmark the variants as they are now",
+        )
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from litemill.artifacts.files import read_manifest, sha256_of
 from litemill.artifacts.layout import REPORT, RESULTS, SUMMARY, TFLITE, VARIANTS
-from litemill.artifacts.proof import check_digest
+from litemill.artifacts.proof import check_digest, check_variant
 from litemill.artifacts.storage import fetch, publish
 from litemill.errors import InputError, StepFailed
 from litemill.select.results import Results
@@ -57,6 +57,7 @@ def release_winner(results: Path, uri: str) -> str:
         folder = Path(beside) / "release"
         shutil.copytree(results / VARIANTS / winner.recipe, folder)
         check_digest(folder / TFLITE, winner.sha256)
+        check_variant(folder)
         for name in (RESULTS, REPORT, SUMMARY):
             shutil.copyfile(results / name, folder / name)
         name = f"{found.name}-{winner.recipe}-{winner.sha256[:12]}"

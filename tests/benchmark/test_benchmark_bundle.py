@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from litemill.artifacts.files import read_manifest, write_manifest
+from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
 from litemill.benchmark import benchmark_bundle, check_target
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import Measurement, VariantManifest
@@ -22,10 +22,13 @@ def measured(
     good = read_manifest(bundle / "int8" / "variant.json", VariantManifest)
     refused = VariantManifest(recipe="refused", steps=["int8"], scheme="int8", status="failed", reason="scale is 0.0")
     write_manifest(variants / "refused" / "variant.json", refused)
-    write_manifest(
-        variants / "broken" / "variant.json", good.model_copy(update={"recipe": "broken", "sha256": "b" * 64})
-    )
-    (variants / "broken" / "model.tflite").write_bytes(b"\x1c\0\0\0TFL3" + b"\0" * 100)
+    for recipe, content in (("broken", b"\x1c\0\0\0TFL3" + b"\0" * 100), ("damaged", None)):
+        file = variants / recipe / "model.tflite"
+        file.parent.mkdir()
+        file.write_bytes(content or (bundle / "int8" / "model.tflite").read_bytes())
+        listed = good.model_copy(update={"recipe": recipe, "sha256": sha256_of(file)})
+        write_manifest(file.parent / "variant.json", listed)
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
     return benchmark_bundle("host", variants, baseline, digits_dataset, folder / "out"), folder / "out"
 
 
@@ -66,6 +69,7 @@ def test_a_failed_recipe_is_passed_on_and_a_broken_file_takes_nobody_along(
     assert found["broken"].status == "failed"
     assert found["broken"].reason.startswith("the runner ")
     assert not found["broken"].latency_ms
+    assert found["damaged"].status == "failed" and "model.tflite: has digest" in found["damaged"].reason
 
 
 def test_what_is_returned_is_what_is_written(measured: tuple[dict[str, Measurement], Path]) -> None:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from litemill.artifacts.files import read_manifest, sha256_of
-from litemill.artifacts.layout import EVALUATION, SAMPLES, TFLITE
+from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
+from litemill.artifacts.layout import EVALUATION, SAMPLES, TFLITE, VARIANT
 from litemill.cli import app as cli
 from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.errors import ConfigError, InputError
 from litemill.evaluate import evaluate_bundle
 from litemill.evaluate.statistics import paired_proportion_difference
-from litemill.evidence import Evaluation
+from litemill.evidence import Evaluation, VariantManifest
 from litemill.runtime import Runner
 from tests.workshop import digits, workshop, write_dataset
 
@@ -101,13 +101,20 @@ def test_a_variant_that_cannot_run_fails_alone_and_failures_are_passed_on(
         shutil.copytree(shop.bundle / recipe, tmp_path / "variants" / recipe)
     path = tmp_path / "variants/int8" / TFLITE
     path.write_bytes(path.read_bytes()[:1000])
+    manifest = read_manifest(path.with_name(VARIANT), VariantManifest)
+    write_manifest(path.with_name(VARIANT), manifest.model_copy(update={"sha256": sha256_of(path)}))
+    shutil.copytree(shop.bundle / "float16", tmp_path / "variants/float16")
+    damaged = tmp_path / "variants/float16" / TFLITE
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\1")
     with monkeypatch.context() as hurried:
         hurried.setattr(import_module("litemill.convert.bundle"), "TIME_LIMIT", 0.05)
         convert_bundle(shop.model, {"late": [Step(name="float16")]}, tmp_path / "b")
     shutil.copytree(tmp_path / "b/late", tmp_path / "variants/late")
     found = evaluate_bundle(tmp_path / "variants", shop.dataset, tmp_path / "out")
-    assert {name: item.status for name, item in found.items()} == {"float32": "ok", "int8": "failed", "late": "failed"}
-    assert found["int8"].reason
+    dead = dict.fromkeys(("float16", "int8", "late"), "failed")
+    assert {name: item.status for name, item in found.items()} == {"float32": "ok", **dead}
+    assert found["int8"].reason and "has digest" not in found["int8"].reason
+    assert "model.tflite: has digest" in found["float16"].reason, "it is not the file that was converted"
     assert found["late"].reason == "took more than 0.05 s and was ended"
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import litemill as lm
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, RESULTS
+from litemill.artifacts.proof import DamagedFile
 from litemill.cli.app import app
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import Evaluation, Measurement
@@ -52,6 +53,24 @@ def test_what_is_missing_is_named_with_its_true_error_and_the_rest_is_compared(t
     assert rows[unmeasured].verdict == "inconclusive" and "the host is gone" in rows[unmeasured].reason
     assert results.winner in {made.recipe for made in FASHION[3:5]}
     assert "SIGKILL" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_files_and_evidence_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    """A file that was damaged, and evidence about an earlier file of the same recipe."""
+    variants, evaluation, measured = write_bundle(tmp_path, FASHION[:2])
+    recipe, out = FASHION[0].recipe, tmp_path / "out"
+    for place, kind, name in ((evaluation, Evaluation, EVALUATION), (measured, Measurement, MEASUREMENT)):
+        file = place / recipe / name
+        about = read_manifest(file, kind)
+        write_manifest(file, about.model_copy(update={"sha256": "0" * 64}))
+        with pytest.raises(InputError, match=f"{recipe}/{name}: is about a file with digest 000000000000"):
+            lm.compare(variants, evaluation, measured, out=out)
+        write_manifest(file, about)
+    tflite = variants / recipe / "model.tflite"
+    tflite.write_bytes(tflite.read_bytes() + b"\0")
+    with pytest.raises(DamagedFile, match=f"{recipe}/model.tflite: has digest"):
+        lm.compare(variants, evaluation, measured, out=out)
+    assert not out.exists()
 
 
 def test_the_command_ranks_and_its_exit_code_says_whether_there_is_something_to_ship(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from litemill.artifacts.proof import DamagedFile
 from litemill.config.run import Budget
 from litemill.errors import InputError
 from litemill.track import compare_runs, log_variants, start_run, tracking_uri
@@ -94,6 +95,16 @@ def test_ids_that_hold_no_variant_are_refused_and_nothing_is_left(runs: tuple[st
         compare_runs(
             runs[0], [runs[1][0], runs[1][0]], name="fashion", budget=BUDGET, objective="size", out=tmp_path / "out"
         )
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_artifact_that_was_damaged_in_the_store_is_refused(
+    runs: tuple[str, list[str]], store: Path, tmp_path: Path
+) -> None:
+    (kept,) = store.glob(f"mlartifacts/**/{runs[1][0]}/artifacts/model.tflite")
+    kept.write_bytes(kept.read_bytes() + b"\0")
+    with pytest.raises(DamagedFile, match=r"has digest .* its manifest says"):
+        compare_runs(*runs, name="fashion", budget=BUDGET, objective="size", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT
+from litemill.artifacts.proof import DamagedFile
 from litemill.config.names import file_name
 from litemill.errors import InputError
 from litemill.evidence import Evaluation, Measurement
@@ -102,6 +103,20 @@ def test_a_figure_that_is_no_number_is_left_out(store: Path, tmp_path: Path) -> 
     (run_id,) = log_variants(parent, variants, evaluation, [measured])
 
     assert "accuracy" not in MlflowClient(tracking_uri=tracking_uri()).get_run(run_id).data.metrics
+
+
+def test_a_damaged_file_is_not_logged(store: Path, tmp_path: Path) -> None:
+    variants, evaluation, measured = write_bundle(tmp_path, (PCQAT,))
+    file = variants / "pcqat" / "model.tflite"
+    file.write_bytes(file.read_bytes()[:-1])
+    parent = start_run("fashion", {}, pipeline_run_id="p1")
+
+    with pytest.raises(DamagedFile, match=r"pcqat/model\.tflite: has digest"):
+        log_variants(parent, variants, evaluation, [measured])
+
+    client = MlflowClient(tracking_uri=tracking_uri())
+    experiment = client.get_run(parent).info.experiment_id
+    assert client.search_runs([experiment], filter_string=f"tags.`{PARENT}` = '{parent}'") == []
 
 
 def test_an_empty_bundle_is_told(store: Path, tmp_path: Path) -> None:
