@@ -45,6 +45,14 @@ FILES = (
 """Variables that name a file: passed on, and the file mounted."""
 
 
+@dataclass(frozen=True)
+class Service:
+    """What was started so that containers can be: podman's process, and the folder of its socket; or nothing."""
+
+    pid: int = 0
+    folder: str = ""
+
+
 @contextmanager
 def container_runner(images: Iterable[str], writable: Path, inputs: Iterable[Path] = ()) -> Iterator[Containers]:
     """Run tasks in containers inside the block; whatever still runs at its end, or when the run is killed, is removed.
@@ -70,11 +78,12 @@ def container_runner(images: Iterable[str], writable: Path, inputs: Iterable[Pat
 
 
 @contextmanager
-def _removed_when_killed(label: str, service: int) -> Iterator[None]:
+def _removed_when_killed(label: str, service: Service) -> Iterator[None]:
     """A process beside the run that removes its containers where the run cannot, because it was killed."""
     watched, life = os.pipe()
+    arguments = [str(watched), label, str(service.pid), service.folder]
     watcher = subprocess.Popen(
-        [sys.executable, "-P", "-m", "litemill.pipelines.container_watch", str(watched), label, str(service)],
+        [sys.executable, "-P", "-m", "litemill.pipelines.container_watch", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -216,25 +225,25 @@ def _local_store() -> list[Path]:
 
 
 @contextmanager
-def _reachable() -> Iterator[int]:
+def _reachable() -> Iterator[Service]:
     """See to it that DOCKER_HOST, or its default, is a docker or podman service; one of podman is started at need.
 
     Yields:
-        Id of podman's process where it was started, else 0.
+        What was started.
 
     Raises:
         LitemillError: There is neither.
     """
     if os.environ.get(DOCKER_HOST) or Path("/var/run/docker.sock").exists():
         _answers()
-        yield 0
+        yield Service()
         return
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
     for socket in (runtime / "podman/podman.sock", Path("/run/podman/podman.sock")):
         if socket.exists():
             with patch.dict(os.environ, {DOCKER_HOST: f"unix://{socket}"}):
                 _answers()
-                yield 0
+                yield Service()
             return
     with _podman_service() as (address, service), patch.dict(os.environ, {DOCKER_HOST: address}):
         yield service
@@ -257,8 +266,8 @@ def _answers() -> None:
 
 
 @contextmanager
-def _podman_service() -> Iterator[tuple[str, int]]:
-    """Podman's API for the time of a run; yields its address and the id of its process."""
+def _podman_service() -> Iterator[tuple[str, Service]]:
+    """Podman's API for the time of a run; yields its address, and what was started."""
     podman = shutil.which("podman")
     if podman is None:
         raise LitemillError(
@@ -280,7 +289,7 @@ def _podman_service() -> Iterator[tuple[str, int]]:
                 time.sleep(0.1)
             if not socket.exists():
                 raise LitemillError(f"podman's service did not start: {log.read_text().strip()[-300:]}", where=podman)
-            yield f"unix://{socket}", service.pid
+            yield f"unix://{socket}", Service(service.pid, folder)
         finally:
             service.terminate()
             service.wait(timeout=30)

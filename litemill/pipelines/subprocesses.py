@@ -76,7 +76,7 @@ class Forks:
         server = self.server("train" if order.image == TRAIN else "light")
         printed = RedactedOutput(output)
         try:
-            process = server.start(MODULE, [str(folder)], printed.writer, variables)
+            process = server.start(MODULE, [str(folder), order.name], printed.writer, variables)
         finally:
             printed.started()
         return ForkedTask(folder, process, printed, Path(output.name))

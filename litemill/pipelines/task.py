@@ -1,4 +1,4 @@
-"""The process of a task: `python -m litemill.pipelines.task FOLDER` runs a Kubeflow component's source.
+"""The process of a task: `python -m litemill.pipelines.task FOLDER NAME` runs a Kubeflow component's source.
 
 FOLDER holds the source (`component.py`) and its arguments (`arguments.json`). An error is left there as `error.json`,
 with the one line that says what happened and the exit code that it asks for.
@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from litemill.errors import LitemillError, first_line
@@ -27,6 +28,8 @@ def main() -> int:
     end_with_starter()
     faulthandler.enable(all_threads=False)
     folder = Path(sys.argv[1])
+    with suppress(OSError):  # what `ps` and `top` call it, where there is such a file
+        Path("/proc/self/comm").write_text(sys.argv[2])
     os.environ["_KFP_RUNTIME"] = "true"
     from kfp.dsl.executor_main import executor_main
 

@@ -149,7 +149,10 @@ def test_a_service_that_does_not_answer_is_told(workspace: Path, monkeypatch: py
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_container(engine: Engine, workspace: Path, stop: signal.Signals) -> None:
-    process = start(workspace, "--runner", "container", "--no-cache", "--out", "stopped", "--work", "w-stopped")
+    temporary = workspace / "t"
+    temporary.mkdir(exist_ok=True)
+    options = ("--runner", "container", "--no-cache", "--out", "stopped", "--work", "w-stopped")
+    process = start(workspace, *options, TMPDIR=str(temporary))
     try:
         for _ in range(600):
             if ours(engine):
@@ -169,3 +172,9 @@ def test_an_interrupted_run_leaves_no_container(engine: Engine, workspace: Path,
         time.sleep(0.1)
     assert ours(engine) == []
     assert not (workspace / "stopped").exists()
+    # A run that was killed cannot remove its own folder: the next one does.
+    for _ in range(100):
+        if not [place for place in temporary.iterdir() if stop != signal.SIGKILL or "-run-" not in place.name]:
+            break
+        time.sleep(0.1)
+    assert [place for place in temporary.iterdir() if stop != signal.SIGKILL or "-run-" not in place.name] == []

@@ -43,7 +43,7 @@ class Place:
     def temporary(self) -> Path:
         return self.folder / "temporary"
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, out: str = "found") -> subprocess.Popen[str]:
         variables = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         own = {
@@ -52,7 +52,7 @@ class Place:
             "MARK": str(self.folder),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "litemill", "run", "run.yaml", "--out", "found"],
+            [sys.executable, "-m", "litemill", "run", "run.yaml", "--out", out],
             cwd=self.folder,
             env={**variables, **own, "PYTHONPATH": paths, "COLUMNS": "200"},
             stdout=subprocess.PIPE,
@@ -61,11 +61,8 @@ class Place:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
-    def reached(self, task: str, before: int) -> bool:
-        """Whether a task began in one of the runs since."""
-        return len(list(self.folder.glob(f".litemill/logs/*/{task}.log"))) > before
-
     def begun(self, task: str) -> int:
+        """How often a task began, in all runs."""
         return len(list(self.folder.glob(f".litemill/logs/*/{task}.log")))
 
     def family(self) -> list[int]:
@@ -86,8 +83,8 @@ class Place:
         with sqlite3.connect(self.folder / "mlflow.db") as store:
             return [state for (state,) in store.execute("select status from runs")]
 
-    def digests(self) -> dict[str, str]:
-        found = json.loads((self.folder / "found/results.json").read_text())
+    def digests(self, out: str = "found") -> dict[str, str]:
+        found = json.loads((self.folder / out / "results.json").read_text())
         return {one["recipe"]: one["sha256"] for one in found["variants"]}
 
 
@@ -172,8 +169,8 @@ def test_a_task_that_dies_costs_no_other_branch_its_results(made: Callable[[str]
     place = made("died")
     run = place.start()
     wait_for(lambda: place.begun("prune"), run)
-    wait_for(lambda: pid_of(place, "prune.log"), run)
-    os.kill(pid_of(place, "prune.log"), signal.SIGSEGV)
+    wait_for(lambda: pid_of(place, "prune"), run)
+    os.kill(pid_of(place, "prune"), signal.SIGSEGV)
     shown, _ = run.communicate(timeout=LONGEST)
     assert run.returncode == 1, shown
     assert "error: task prune failed: the task's process was killed by SIGSEGV" in shown
@@ -190,12 +187,22 @@ def test_a_task_that_dies_costs_no_other_branch_its_results(made: Callable[[str]
     assert place.digests() == undisturbed.digests()
 
 
-def pid_of(place: Place, log: str) -> int:
-    """The process that prints to a task's log: the task."""
+def test_two_runs_at_once_in_one_folder_are_both_whole(made: Callable[[str], Place], undisturbed: Place) -> None:
+    """Where both want the same task one waits for the other, and is served."""
+    place = made("two")
+    runs = [place.start(out) for out in ("one", "other")]
+    shown = [run.communicate(timeout=LONGEST)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], shown
+    assert place.digests("one") == place.digests("other") == undisturbed.digests()
+    assert sum("✓ prune " in text for text in shown) == sum("= prune " in text for text in shown) == 1
+    assert set(place.states()) == {"FINISHED"}
+    assert not list(place.temporary.iterdir())
+
+
+def pid_of(place: Place, task: str) -> int:
+    """The process of a task, which is called like it; 0 where there is none."""
     for pid in place.family():
-        try:
-            if Path(f"/proc/{pid}/fd/1").readlink().name == log:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == task:
                 return pid
-        except OSError:
-            continue
     return 0
