@@ -27,7 +27,8 @@ from litemill.models import peek
 from litemill.stages.inspect import inspect_file
 from tests.data.fuzz import damaged
 from tests.flatbuffer.generated import STEPS, Graph
-from tests.models.test_trusted import Config, as_hdf5, as_saved_model, keras_layer, model
+from tests.models.made_files import as_hdf5, as_saved_model
+from tests.models.test_trusted import Config, keras_layer, model
 
 VALUES: list[Any] = [
     None,
