@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
 HIDDEN = "(hidden)"
@@ -149,3 +149,50 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
         return redact(super().format(record))
+
+
+KEY_BEGINS, KEY_ENDS = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----"), "-----END "
+KEY_LINE = re.compile(r"\s*(?:[A-Za-z0-9+/=]*|[A-Za-z-]+: .*)\s*")
+"""Of a PEM file, between its first and its last line: base64, or a header."""
+
+
+class RedactedLines:
+    """A stream that passes on what is written line by line, without secrets.
+
+    Args:
+        file: Where it goes.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self._line = ""
+        self._in_key = False
+
+    def write(self, text: str) -> int:
+        """Write whole lines; the rest waits for its end."""
+        *lines, self._line = (self._line + text).split("\n")
+        self.file.writelines(self._clean(line) + "\n" for line in lines)
+        return len(text)
+
+    def _clean(self, line: str) -> str:
+        """A line without secrets; of a key's file none of the lines between its first and its last."""
+        if self._in_key:
+            self._in_key = KEY_ENDS not in line and (KEY_LINE.fullmatch(line) is not None)
+            if self._in_key or KEY_ENDS in line:
+                return HIDDEN
+        self._in_key = KEY_BEGINS.search(line) is not None and KEY_ENDS not in line
+        return redact(line)
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a stream has is the file's."""
+        return getattr(self.file, name)
+
+    def flush(self) -> None:
+        """Pass on whole lines."""
+        self.file.flush()
+
+    def close(self) -> None:
+        """Pass on what has no end, too."""
+        self.file.write(self._clean(self._line))
+        self._line = ""
+        self.file.flush()

@@ -16,8 +16,7 @@ from litemill.config.load import load_config
 from litemill.config.run import RunSpec
 from litemill.errors import ConfigError, InputError
 from litemill.evidence import VariantManifest
-from litemill.pipelines.logs import RedactedLines
-from litemill.redact import HIDDEN, RedactingFormatter, names_secret, redact, redact_value, redacted
+from litemill.redact import HIDDEN, RedactedLines, RedactingFormatter, names_secret, redact, redact_value, redacted
 
 SECRETS = {
     "a password": ("postgresql://me:hunter2@db:5432/mlflow", "@db:5432/mlflow", "hunter2"),

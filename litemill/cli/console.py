@@ -5,6 +5,7 @@ Rich is loaded when something is shown with it: `litemill --help` should not wai
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -73,8 +74,14 @@ def run(app: typer.Typer) -> None:
     `LITEMILL_DEBUG=1` shows the traceback of any error.
     """
     from litemill.pipelines.interrupt import Interrupted, interruptible
-    from litemill.redact import RedactingFormatter
+    from litemill.redact import RedactedLines, RedactingFormatter
 
+    if not sys.stdout.isatty():  # a log, which may be shown to others: what functions of the user's print, too
+        sys.stdout = RedactedLines(sys.stdout)
+        atexit.register(sys.stdout.close)
+    if not sys.stderr.isatty():
+        sys.stderr = RedactedLines(sys.stderr)
+        atexit.register(sys.stderr.close)
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=os.environ.get("LITEMILL_LOG", "WARNING").upper(), handlers=[handler])

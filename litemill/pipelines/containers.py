@@ -25,7 +25,8 @@ from unittest.mock import patch
 from litemill.errors import LitemillError
 from litemill.pipelines.container_watch import LABEL
 from litemill.pipelines.execute import Order
-from litemill.pipelines.logs import RedactedLines, error_in, last_lines
+from litemill.pipelines.logs import error_in, last_lines
+from litemill.redact import RedactedLines
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

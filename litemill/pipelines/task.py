@@ -16,9 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from litemill.errors import LitemillError, first_line
-from litemill.pipelines.logs import RedactedLines
 from litemill.process.forks import end_with_starter
-from litemill.redact import redact
+from litemill.redact import RedactedLines, redact
 
 SOURCE, ARGUMENTS, ERROR = "component.py", "arguments.json", "error.json"
 
