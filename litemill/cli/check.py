@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from litemill.cli import console
+from litemill.cli.ahead import start_readers
 from litemill.cli.console import Json
 
 
@@ -20,6 +21,7 @@ def check(
     config: Annotated[Path, typer.Argument(help="Run config (YAML).", show_default=False)], as_json: Json = False
 ) -> None:
     """Check a run config and the model and data it names, before any compute."""
+    start_readers()
     from litemill.doctor.check import check as check_config
 
     found = check_config(config)

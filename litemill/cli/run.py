@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litemill.cli import console
+from litemill.cli.ahead import start_readers
 from litemill.cli.console import Json
 from litemill.errors import ConfigError
 
@@ -132,6 +133,7 @@ def components_command(
 
 
 def _checked(config: Path, as_json: bool) -> RunSpec:
+    start_readers()
     from litemill.config.load import load_config
     from litemill.doctor.preflight import preflight
 

@@ -12,6 +12,8 @@ with code). The child sees none of the environment but what Python needs, so it 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import importlib
 import logging
 import os
 import resource
@@ -73,6 +75,16 @@ class Limits:
         return cls(cpu_seconds=8.0 + 5.0 * mib, seconds=120.0 + 10.0 * mib, memory=1024 * MIB + 10 * size)
 
 
+def begin(*modules: str) -> None:
+    """Start the child and let it import, while this process does something else.
+
+    Args:
+        *modules: Those of the functions that will be called. One that cannot be imported is an error of the call.
+    """
+    with _lock:
+        _running(modules)
+
+
 def contained(function: str, *args: Any, where: str, limits: Limits | None = None) -> Any:
     """Call a function where it can do no harm.
 
@@ -105,12 +117,12 @@ def _size(where: str) -> int:
 class _Child:
     """The process that does the calls, and how to talk with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: tuple[str, ...] = ()) -> None:
         self.owner = os.getpid()
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         kept = {key: value for key, value in os.environ.items() if key in PASSED_ON or key.startswith("PYTHON")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
@@ -181,11 +193,11 @@ _children: list[_Child] = []
 """The one child, once it was needed."""
 
 
-def _running() -> _Child:
+def _running(modules: tuple[str, ...] = ()) -> _Child:
     if _children and not _children[0].alive:
         _children.pop().end()
     if not _children:
-        _children.append(_Child())
+        _children.append(_Child(modules))
     return _children[0]
 
 
@@ -211,14 +223,17 @@ def _error(answer: dict[str, Any], where: str) -> LitemillError:
     return ERRORS[answer["error"]](answer["what"], where=answer["where"], fix=answer["fix"])
 
 
-def _serve() -> None:
-    """Answer calls until the parent closes the pipe or ends; the child's side."""
+def _serve(modules: list[str]) -> None:
+    """Import modules, and answer calls until the parent closes the pipe or ends; the child's side."""
     calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)  # native code that prints must not write into an answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    for module in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
     while True:
         try:
             call = read_frame(calls)
@@ -229,8 +244,6 @@ def _serve() -> None:
 
 def _answer(call: dict[str, Any]) -> Frame:
     """Do one call within its limits."""
-    import importlib
-
     module, _, name = call["function"].partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
@@ -278,4 +291,4 @@ def _data_in_use() -> int:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1:])

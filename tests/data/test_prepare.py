@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.config.run import DataSpec, Limit
 from litemill.data import Splits, check_source, prepare_data
+from litemill.data.digits import read_digits, split_rows
 from litemill.data.sampling import balanced, in_proportion
 from litemill.errors import InputError
 from litemill.evidence import DatasetManifest
@@ -90,3 +93,16 @@ def test_a_data_set_that_does_not_fit_its_manifest_is_refused(tmp_path: Path) ->
     (out / "test/x.npy").write_bytes((out / "test/x.npy").read_bytes()[:1000])
     with pytest.raises(InputError, match=r"test/x\.npy: cannot read"):
         Splits.open(out)
+
+
+@pytest.mark.parametrize(("seed", "test_samples", "rows"), [(20, 450, 1797), (0, 100, 1700), (7, 333, 1211)])
+def test_the_digits_are_split_as_scikit_learn_splits_them(seed: int, test_samples: int, rows: int) -> None:
+    """Without its import, which takes longer than all else that a plan does; the order of the rows counts, too."""
+    images, labels = read_digits()
+    theirs = load_digits()
+    np.testing.assert_array_equal(images[..., 0], theirs.images)
+    np.testing.assert_array_equal(labels, theirs.target)
+    found = split_rows(labels[:rows], test_samples, seed)
+    expected = train_test_split(np.arange(rows), test_size=test_samples, stratify=labels[:rows], random_state=seed)
+    for ours, own in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, own)

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from litemill.cli.ahead import READERS as BEGUN
 from litemill.errors import InputError, LitemillError, StepFailed
-from litemill.process.contained import MIB, Limits, contained
+from litemill.models.peek import READERS
+from litemill.process.contained import MIB, Limits, begin, contained
 
 HERE = "tests.process.test_contained"
 SHORT = Limits(cpu_seconds=0.5, seconds=2, memory=256 * MIB)
@@ -126,6 +128,17 @@ def test_errors_of_ours_arrive_as_they_were_raised() -> None:
         contained(f"{HERE}:misbehave", "exit", where="x")
     with pytest.raises(LitemillError, match=r"cannot load no\.such:function"):
         contained("no.such:function", where="x")
+
+
+def test_the_child_may_begin_before_it_is_needed_and_whatever_it_cannot_import_is_an_error_of_the_call() -> None:
+    """`litemill plan` begins with what reads models, while it imports the rest."""
+    with pytest.raises(LitemillError):
+        contained(f"{HERE}:misbehave", "exit", where="x")  # so that a new child begins
+    begin("no.such", HERE)
+    first = contained(f"{HERE}:pid", where="x")
+    begin(HERE)
+    assert first == contained(f"{HERE}:pid", where="x"), "one that runs stays"
+    assert BEGUN == READERS
 
 
 def test_limits_grow_with_the_file() -> None:
