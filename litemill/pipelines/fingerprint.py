@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import os
+import re
 import sys
 import sysconfig
 from functools import cache
@@ -36,6 +37,9 @@ VERSIONED = (
 )
 """Installed packages that decide what comes out of a task."""
 
+PACKAGE = re.compile(rf"\b{LIBRARY.name}\b(?!\s*\.)")
+"""Any mention of the package itself, and not of a module in it: only then there are public names to look for."""
+
 MIXED = frozenset(f"litemill.{room}" for room in ("artifacts", "cli", "components", "config", "stages"))
 """Rooms whose modules have nothing to do with each other: one of them counts only where it is imported."""
 
@@ -53,7 +57,7 @@ def fingerprint(component: str) -> str:
     digest = hashlib.sha256()
     for file in files_of(component):
         digest.update(f"{file.relative_to(LIBRARY).as_posix()}\0".encode())
-        digest.update(file.read_bytes())
+        digest.update(_content(file))
     for package in VERSIONED:
         digest.update(f"{package}=={_version(package)}\n".encode())
     return digest.hexdigest()
@@ -79,30 +83,37 @@ def files_of(component: str) -> list[Path]:
     return sorted(files)
 
 
-def _imported(module: str) -> set[str]:
+@cache
+def _imported(module: str) -> frozenset[str]:
     """The modules that a module imports directly. A public name counts as the module it is in, and no other does.
 
     Of `import litemill as lm; lm.convert(…)` an import graph knows only the package itself; of
     `from litemill import convert` it takes the folder of that name.
     """
-    imported = set(_graph().find_modules_directly_imported_by(module))
+    imported = frozenset(_graph().find_modules_directly_imported_by(module))
     file = LIBRARY.joinpath(*module.split(".")[1:]).with_suffix(".py")
     if not file.is_file():
         return imported
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    public = {name: PLACES[name] for name in _public_names(file.read_text(encoding="utf-8")) if name in PLACES}
+    return imported - {f"{LIBRARY.name}.{name}" for name in public} | set(public.values())
+
+
+def _public_names(source: str) -> set[str]:
+    """Names that a module takes from the package itself."""
+    if not PACKAGE.search(source):
+        return set()
+    tree = ast.parse(source)
     named, aliases = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == LIBRARY.name:
             named |= {name.name for name in node.names}
         elif isinstance(node, ast.Import):
             aliases |= {name.asname or name.name for name in node.names if name.name == LIBRARY.name}
-    named |= {
+    return named | {
         node.attr
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases
     }
-    public = {name: PLACES[name] for name in named if name in PLACES}
-    return imported - {f"{LIBRARY.name}.{name}" for name in public} | set(public.values())
 
 
 def own_code(reference: str) -> str:
@@ -150,6 +161,13 @@ def _package(module: str) -> str:
     return module if room in MIXED else room
 
 
+@cache
+def _content(file: Path) -> bytes:
+    """A file, read once for all components of a run."""
+    return file.read_bytes()
+
+
+@cache
 def _files(module: str) -> set[Path]:
     parts = module.split(".")[1:]
     if not module.startswith("litemill"):
@@ -166,6 +184,7 @@ def _graph() -> grimp.ImportGraph:
     return grimp.build_graph("litemill", cache_dir=None, exclude_type_checking_imports=True)
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
