@@ -83,4 +83,5 @@ def _shares(sizes: Index, count: int, rng: np.random.RandomState) -> Index:
         drawn = rng.choice(equal, size=min(len(equal), missing), replace=False)
         shares[drawn] += 1
         missing -= len(drawn)
-    return shares.astype(np.int64)
+    drawn_of_each: Index = shares.astype(np.int64)
+    return drawn_of_each
