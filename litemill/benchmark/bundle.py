@@ -23,7 +23,7 @@ from litemill.config.targets import TARGETS, TargetSpec, parse_target
 from litemill.data import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
 from litemill.evidence import Estimate, Measurement
-from litemill.tasks import decisions
+from litemill.tasks import TASKS, decisions
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,11 @@ def _subjects(bundle: Path, task: str) -> tuple[dict[str, Subject], dict[str, Me
         if not file.is_file():
             raise InputError("is missing", where=str(file))
         try:
-            subjects[recipe] = replace(Subject.of(manifest, file), decide=decisions(task, manifest.output_is))
+            subject = Subject.of(manifest, file)
+            # What a target gives of a detector may be a part of what its decisions are read from.
+            whole = task in TASKS and TASKS[task].labelled
+            decide = decisions(task, manifest.output_is) if whole else None
+            subjects[recipe] = replace(subject, decide=decide)
         except ValueError as error:
             dead[recipe] = failed(str(error))
     return subjects, dead

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.evidence import Parity
-from litemill.tasks import agreement
-
-Decide = Callable[[NDArray[Any]], NDArray[Any]]
+from litemill.tasks import Decisions
 
 SAMPLES = 8
 """Real samples that every target answers."""
@@ -28,7 +23,7 @@ def compare_outputs(
     reference: str,
     tolerance: float,
     step: float = 0.0,
-    decide: Decide | None = None,
+    decide: Decisions | None = None,
 ) -> Parity:
     """Compare the outputs of a target with those of a reference, on the same samples.
 
@@ -53,7 +48,7 @@ def compare_outputs(
         reference=reference,
         samples=len(expected),
         max_error=error,
-        agreement=agreement(decide(found), decide(expected)) if decide else None,
+        agreement=decide.agreement(found, expected) if decide else None,
         ok=error <= tolerance or (steps is not None and steps <= ROUNDING_STEPS),
         steps=steps,
     )

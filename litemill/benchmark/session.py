@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,8 @@ from litemill.evidence import GraphReport, Measurement, TensorInfo, VariantManif
 from litemill.flatbuffer.reader import signature_names
 from litemill.runtime.quantization import dequantize, quantize
 from litemill.runtime.runner import ordered_names
+from litemill.tasks import Decisions
+from litemill.tasks.joined import parts_of
 
 QUANTIZED = frozenset({"int4", "int8", "uint8", "int16"})
 """Types of weights that only a quantized file has."""
@@ -43,7 +45,7 @@ class Subject:
     """Position of the output that is compared."""
     output_name: str = ""
     """Its name in the signature, where there are several."""
-    decide: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    decide: Decisions | None = None
     """What reads the task's decisions out of outputs; None where outputs are numbers, or no task is known."""
     unnamed: bool = False
     """Whether it has several inputs that no signature names: samples are fed in the file's order."""
@@ -73,6 +75,8 @@ class Subject:
                 unnamed = not all(ends[0]) or len(set(ends[0])) < len(graph.inputs)
                 names = ordered_names([info.name for info in graph.inputs]) if unnamed else ends[0]
                 inputs = dict(zip(names, graph.inputs, strict=True))
+            # Of several that are judged together the first: targets give one.
+            output = parts_of(output, ends[1])[0]
             if output and output not in ends[1]:
                 raise ValueError(f"no signature that names output {output!r}")
             judged = ends[1].index(output) if output else 0

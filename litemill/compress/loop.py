@@ -246,7 +246,8 @@ def _compile(
     @tf.function(input_signature=task.batches.specs(None))  # type: ignore[untyped-decorator]
     def judge(samples: Any, labels: Any) -> tuple[Any, Any]:
         outputs = criterion.judged(model(samples, training=False))
-        loss = criterion.loss(samples, labels, outputs)
+        judged = task.loss if criterion.kind.of_teacher else criterion.loss
+        loss = judged(samples, labels, outputs)
         return loss * tf.cast(tf.shape(labels)[0], tf.float32), criterion.right(labels, outputs)
 
     return run, judge

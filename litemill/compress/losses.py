@@ -12,6 +12,10 @@ _SMALLEST = 1e-7
 """Probabilities are kept away from 0 and 1 before their logarithm is taken, as Keras does."""
 
 
+_STILL = 1e-3
+"""Least variance that a column's error is divided by, as a part of its largest square."""
+
+
 @dataclass(frozen=True)
 class TrainingLoss:
     """A loss of labels and outputs, `[batch, …]` each.
@@ -22,12 +26,14 @@ class TrainingLoss:
             outputs are neither right nor wrong.
         logits: Of outputs, and whether these are probabilities: the logits of all classes on the last axis.
         of_input: Whether the samples are the labels.
+        of_teacher: Whether the source model's outputs are the labels: the targets cannot be matched to the outputs.
     """
 
     loss: Callable[[Any, Any, bool], Any]
     right: Callable[[Any, Any, bool], Any] | None = None
     logits: Callable[[Any, bool], Any] | None = None
     of_input: bool = False
+    of_teacher: bool = False
 
 
 def class_logits(outputs: Any, probabilities: bool) -> Any:
@@ -136,6 +142,19 @@ def _position_logits(outputs: Any, probabilities: bool) -> Any:
     return score_logits(outputs, probabilities) if _single(outputs) else class_logits(outputs, probabilities)
 
 
+def _columns(wanted: Any, outputs: Any, probabilities: bool) -> Any:
+    """Mean over the columns of the squared error in parts of the wanted column's variance.
+
+    A score between 0 and 1 then counts as much as a coordinate in pixels beside it.
+    """
+    tf = tensorflow()
+    axes = list(range(len(outputs.shape) - 1))
+    spread = tf.math.reduce_variance(wanted, axis=axes)
+    error = tf.reduce_mean(tf.square(outputs - wanted), axis=axes)
+    # A class that no sample of the batch has gives a column that hardly moves: its part is not blown up.
+    return tf.reduce_mean(error / tf.maximum(spread, _STILL * tf.reduce_max(tf.square(wanted), axis=axes) + _SMALLEST))
+
+
 LOSSES: dict[str, TrainingLoss] = {
     "categorical": TrainingLoss(_categorical, _largest_is_right, class_logits),
     "binary": TrainingLoss(_binary, _positive_is_right, _binary_logits),
@@ -143,5 +162,6 @@ LOSSES: dict[str, TrainingLoss] = {
     "positions": TrainingLoss(_positions, _positions_right, _position_logits),
     "squared": TrainingLoss(_squared),
     "reconstruction": TrainingLoss(_squared, of_input=True),
+    "source": TrainingLoss(_columns, of_teacher=True),
 }
 """By the name in `litemill.tasks.Task.loss`."""

@@ -68,7 +68,7 @@ def take_step(job: TrainJob) -> ModelManifest:
     before = read_manifest(job.model / MODEL, ModelManifest)
     splits = Splits.open(job.dataset)
     done = TRANSFORMS[job.step.name](_prepare(job, before, splits), job.step.parsed())
-    others = [info.name for info in before.outputs if info.name != before.judged] if before.judged else []
+    others = [info.name for info in before.outputs if info.name not in before.judged_names]
     unjudged = [f"outputs {', '.join(others)} are not trained for: check what they give"] if others else []
     record = record_of(job.step)
     record.measured, record.warnings = done.findings.stored(), [*done.warnings, *unjudged]
@@ -91,8 +91,8 @@ def _prepare(job: TrainJob, before: ModelManifest, splits: Splits) -> Work:
     tf_keras().backend.reset_uids()  # names of new layers count from 1, whatever this process made before
     student = load_model(job.model)
     data = splits.manifest
-    criterion = criterion_of(student, data.task, before.output, data.reading(before.output_is))
-    teacher = load_model(job.teacher) if training.distillation.weight else None
+    criterion = criterion_of(student, data.task, before.positions, data.reading(before.output_is))
+    teacher = load_model(job.teacher) if training.distillation.weight or criterion.kind.of_teacher else None
     loss = objective(criterion, training.distillation, teacher)
     batches = Batches(splits.train.x, splits.train.y, training)
     task = Task(batches, training, loss, criterion)

@@ -18,6 +18,7 @@ from litemill.artifacts.files import read_manifest, staged, write_manifest
 from litemill.artifacts.layout import MODEL
 from litemill.compress import checkpoint
 from litemill.compress.checkpoint import Checkpoints
+from litemill.compress.losses import LOSSES
 from litemill.compress.step import TrainJob, record_of, take_step
 from litemill.config.run import Training
 from litemill.config.steps import Step, TrainOptions
@@ -25,6 +26,7 @@ from litemill.data import Splits
 from litemill.errors import ConfigError, InputError, LitemillError, StepFailed
 from litemill.evidence import ModelManifest
 from litemill.process.isolation import DIED, Outcome, run_isolated
+from litemill.tasks import task_of
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +101,14 @@ def _job(
     training = _with_overrides(training, options) if isinstance(options, TrainOptions) else training
     splits = Splits.open(dataset)
     info = splits.manifest.splits["train"]
+    taught = training.distillation.weight or LOSSES[task_of(splits.manifest.task).loss].of_teacher
     key = checkpoint.key(
         step=step.name,
         options=options.model_dump(mode="json"),
         training=training.model_dump(mode="json"),
         model=before.sha256,
         steps=[record.model_dump(mode="json", exclude={"seconds"}) for record in before.steps],
-        teacher=read_manifest(teacher / MODEL, ModelManifest).sha256 if training.distillation.weight else "",
+        teacher=read_manifest(teacher / MODEL, ModelManifest).sha256 if taught else "",
         data=[splits.manifest.task, info.x_sha256, info.y_sha256],
     )
     return TrainJob(

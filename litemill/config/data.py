@@ -22,8 +22,11 @@ from litemill.config.data_kinds import (
     DataKind,
     KindOptions,
 )
+from litemill.config.detection import Detection
 from litemill.errors import ConfigError, shown
-from litemill.tasks import METRICS, TASKS, OutputIs, metric_names
+from litemill.tasks import METRICS, TASKS, BoxLayout, OutputIs, metric_names
+from litemill.tasks.detection import DETECTION
+from litemill.tasks.joined import JOIN
 
 LARGEST_IMAGE = 8192
 """Pixels of a side that images are brought to."""
@@ -77,6 +80,7 @@ class DataSpec(Section):
     ignore_label: int | None = Field(
         None, ge=0, le=32767, description="label of pixels or time steps that are not judged, such as 255"
     )
+    detection: Detection | None = Field(None, description="of task detection: what the model's outputs hold")
     preprocessing: Preprocessing = Preprocessing()
     inputs: dict[str, Preprocessing] = Field(
         default_factory=dict, description="of a model with several: each input by name, with its own preprocessing"
@@ -125,11 +129,28 @@ class DataSpec(Section):
 
     @model_validator(mode="after")
     def _output_has_classes(self) -> DataSpec:
-        if self.output_is and TASKS[self.task].decide is None:
+        task = TASKS[self.task]
+        if self.output_is and not task.labelled:
+            raise ValueError(f"data.output_is is not for task {self.task}: data.detection.activation says it")
+        if self.output_is and task.decide is None:
             raise ValueError(f"data.output_is is for models with classes: task {self.task} has none")
         if self.ignore_label is not None and not TASKS[self.task].positions:
             able = ", ".join(task.name for task in TASKS.values() if task.positions)
             raise ValueError(f"data.ignore_label is for tasks with a class for each position: {able}")
+        return self
+
+    @model_validator(mode="after")
+    def _detection_fits(self) -> DataSpec:
+        if self.task != DETECTION.name:
+            if self.detection is not None:
+                raise ValueError(f"data.detection is for task detection, not {self.task}")
+            return self
+        section = self.detection or Detection()
+        joined = JOIN.join(section.outputs)
+        if joined and self.output not in ("", joined):
+            raise ValueError("data.output: data.detection names the outputs already")
+        object.__setattr__(self, "detection", section)
+        object.__setattr__(self, "output", joined or self.output)
         return self
 
     @model_validator(mode="after")
@@ -151,6 +172,11 @@ class DataSpec(Section):
         if TASKS[self.task].of_input:
             raise ValueError(f"task {self.task} is for models with one input: what would the target be of several?")
         return self
+
+    @property
+    def boxes(self) -> BoxLayout | None:
+        """What the columns of a detector's outputs are."""
+        return self.detection.layout if self.detection else None
 
     @property
     def record(self) -> DataKind:

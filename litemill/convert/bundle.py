@@ -186,7 +186,7 @@ def _job(
         dtypes={info.name if several else "": info.dtype for info in source.inputs},
         output=manifest.output,
         output_is=manifest.output_is,
-        others=[info.name for info in source.outputs if manifest.output and info.name != manifest.output],
+        others=[info.name for info in source.outputs if info.name not in source.judged_names],
         seed=manifest.seed,
         out=TFLITE,
         findings=FINDINGS,
@@ -198,12 +198,13 @@ def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> Calibra
     if dataset is None:
         return CalibrationJob(fewest=FEWEST_CALIBRATION_SAMPLES)
     folder = dataset.resolve()
-    task = read_manifest(folder / DATASET, DatasetManifest).task
+    data = read_manifest(folder / DATASET, DatasetManifest)
+    judged = {"task": data.task, "boxes": data.boxes}
     if subset is not None:
-        return CalibrationJob(task=task, calibration=str(subset.resolve()), fewest=1)
+        return CalibrationJob(**judged, calibration=str(subset.resolve()), fewest=1)
     calibrates = scheme.scheme.calibrated
     return CalibrationJob(
-        task=task,
+        **judged,
         test=str(folder / "test" / X),
         calibration=str(folder / "calibration" / X) if calibrates else "",
         train=str(folder / "train") if calibrates else "",

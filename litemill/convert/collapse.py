@@ -8,6 +8,7 @@ are taken because calibration samples may be what is wrong, and the test split i
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from litemill.config.schemes import SCHEMES
 from litemill.convert.sensitivity import column_sqnr_db, noise_of, sqnr_db
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, Estimate, LayerSensitivity
-from litemill.tasks import TASKS, OutputIs, agreement, decisions
+from litemill.tasks import TASKS, BoxLayout, Decisions
 
 Outputs = NDArray[np.float32]
 
@@ -30,7 +31,12 @@ NORMAL_95 = 1.96
 
 
 def compare_outputs(
-    report: CalibrationReport, outputs: Outputs, expected: Outputs, *, task: str, output_is: OutputIs = ""
+    report: CalibrationReport,
+    outputs: Outputs,
+    expected: Outputs,
+    *,
+    decide: Decisions | None,
+    by_column: bool = False,
 ) -> None:
     """Fill in a report with how far two models agree.
 
@@ -39,28 +45,27 @@ def compare_outputs(
             columns mean different things the worst of them.
         outputs: `[samples, …]` of the converted model.
         expected: `[samples, …]` of the float model for the same samples.
-        task: Of the data set; tells what a prediction is.
-        output_is: Whether outputs are logits or probabilities.
+        decide: What reads the task's decisions out of outputs; None where outputs are numbers.
+        by_column: Whether columns mean different things.
     """
     report.checked_samples = len(outputs)
     report.sqnr_db = sqnr_db(expected, outputs)
     report.output_size = int(np.prod(expected.shape[1:]))
-    if by_column(task) and expected.ndim > 1 and expected.shape[-1] > 1:
+    if by_column and expected.ndim > 1 and expected.shape[-1] > 1:
         columns = column_sqnr_db(expected, outputs)
         worst = int(columns.argmin())
         if np.isfinite(columns[worst]):
             report.worst_column, report.worst_column_db = worst, float(columns[worst])
-    decide = decisions(task, output_is)
     if decide is None:
         return
     found, wanted = decide(outputs), decide(expected)
-    report.agreement = agreement(found, wanted)
-    report.kappa = kappa(found, wanted)
+    report.agreement = decide.task.agreement(found, wanted)
+    report.kappa = kappa(found, wanted) if decide.task.labelled else beyond_nothing(*decide.task.alike(found, wanted))
 
 
-def by_column(task: str) -> bool:
+def by_column(task: str, boxes: BoxLayout | None = None) -> bool:
     """Whether the columns of a task's outputs are different things, each to be checked."""
-    return task in TASKS and TASKS[task].columns
+    return task in TASKS and TASKS[task].columns and not (boxes and boxes.rows_last)
 
 
 def warn_of_output(report: CalibrationReport, name: str, outputs: Outputs, expected: Outputs, scheme: str) -> None:
@@ -116,6 +121,21 @@ def kappa(found: NDArray[np.int64], expected: NDArray[np.int64]) -> Estimate | N
     value = (agreed - chance) / (1 - chance)
     half = NORMAL_95 * math.sqrt(agreed * (1 - agreed) / len(found)) / (1 - chance)
     return Estimate(value=value, ci=(max(value - half, -1.0), min(value + half, 1.0)))
+
+
+def beyond_nothing(same: NDArray[Any], whole: NDArray[Any]) -> Estimate | None:
+    """Agreement of decisions that chance never brings about, such as boxes, with its 95 % interval.
+
+    Args:
+        same: `[samples]` how much of each sample's decisions agrees.
+        whole: `[samples]` of how much. None where there is nothing to agree on.
+    """
+    total = float(whole.sum())
+    if not total:
+        return None
+    value = float(same.sum()) / total
+    half = NORMAL_95 * float(np.sqrt(np.square(same - value * whole).sum())) / total  # of a ratio of two sums
+    return Estimate(value=value, ci=(max(value - half, 0.0), min(value + half, 1.0)))
 
 
 def _lost_column(report: CalibrationReport, scheme: str) -> str:

@@ -21,7 +21,8 @@ from litemill.convert.batch import SIGNATURE
 from litemill.evidence import VariantParity
 from litemill.flatbuffer import read_graph
 from litemill.runtime.runner import Runner
-from litemill.tasks import OutputIs, agreement, decisions
+from litemill.tasks import Decisions
+from litemill.tasks.joined import parts_of, side_by_side
 
 Outputs = NDArray[np.float32]
 Array = NDArray[Any]
@@ -41,19 +42,15 @@ class References:
 
     Attributes:
         x: Real samples.
-        task: Of the data; tells whether there are predictions to agree on.
         keras: Outputs of the Keras model; None where there is no such model.
         float32: Path of the float conversion.
         output: Name of the output that is judged, of a model with several.
-        output_is: Whether outputs are logits or probabilities.
     """
 
     x: NDArray[Any]
-    task: str
     keras: Outputs | None
     float32: Path
     output: str = ""
-    output_is: OutputIs = ""
     _float_outputs: dict[str, Outputs] = field(default_factory=dict)
 
     def float_outputs(self, kernels: Kernels) -> Outputs:
@@ -73,13 +70,14 @@ def spread_samples(x: NDArray[Any], count: int) -> NDArray[Any]:
     return np.ascontiguousarray(x[np.unique(np.linspace(0, len(x) - 1, count, dtype=int))])
 
 
-def measure_parity(tflite: Path, scheme: str, references: References) -> list[VariantParity]:
+def measure_parity(tflite: Path, scheme: str, references: References, decide: Decisions | None) -> list[VariantParity]:
     """Compare a variant with the Keras model and with float32, with each kernel set.
 
     Args:
         tflite: The variant.
         scheme: By which it was converted; float32 is not compared with itself.
         references: What it was made from answers.
+        decide: What reads the task's decisions out of outputs; None where outputs are numbers.
 
     Returns:
         One row for each kernel set and reference.
@@ -87,7 +85,7 @@ def measure_parity(tflite: Path, scheme: str, references: References) -> list[Va
     Raises:
         InputError: LiteRT cannot run the file with one of the kernel sets.
     """
-    rows, decide = [], decisions(references.task, references.output_is)
+    rows = []
     for kernels in KERNELS:
         found = Runner(tflite, kernels=kernels, output=references.output).run(references.x)
         if references.keras is not None:
@@ -98,7 +96,7 @@ def measure_parity(tflite: Path, scheme: str, references: References) -> list[Va
 
 
 def compare(
-    found: Outputs, expected: Outputs, kernels: Kernels, against: str, decide: Callable[[Outputs], Array] | None
+    found: Outputs, expected: Outputs, kernels: Kernels, against: str, decide: Decisions | None
 ) -> VariantParity:
     """Errors relative to the spread (largest minus smallest) of the expected outputs, and agreement on decisions.
 
@@ -112,7 +110,7 @@ def compare(
         kernels=kernels,
         against=against,
         samples=len(expected),
-        agreement=agreement(decide(found), decide(expected)) if decide else None,
+        agreement=decide.agreement(found, expected) if decide else None,
         max_error=float(errors.max()),
         mean_error=float(errors.mean()),
     )
@@ -140,5 +138,6 @@ def keras_outputs(saved_model: Path, x: NDArray[Any], output: str = "") -> Outpu
             part = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
         fed = {name: part[name] if part.dtype.names else part for name in inputs}
         outputs = served(**{name: tf.cast(values, inputs[name].dtype) for name, values in fed.items()})
-        found.append((outputs[output] if output else next(iter(outputs.values()))).numpy())
+        judged = parts_of(output, list(outputs)) if output else [next(iter(outputs))]
+        found.append(side_by_side([outputs[name].numpy() for name in judged]))
     return np.concatenate(found)[: len(x)].astype(np.float32)

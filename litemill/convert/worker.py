@@ -37,7 +37,6 @@ from litemill.models.backend import tensorflow
 from litemill.plugins import load
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
-from litemill.tasks import OutputIs
 
 CHECKED_SAMPLES = 64
 COMPARED_SAMPLES = 256
@@ -61,7 +60,7 @@ def convert(data: Job) -> None:
     out = Path(job.out)
     np.random.seed(job.seed)
     source, conversion, ops_before = _opened(job, step)
-    judged = {"output": job.output, "by_column": by_column(job.task)} if step.scheme.searches else {}
+    judged = {"output": job.output, "by_column": by_column(job.task, job.boxes)} if step.scheme.searches else {}
     found = _converted(partial(conversion, **judged), source, step, samples)
     out.write_bytes(quantize_bytes(found.data) if step.scheme.calibrated else found.data)
     follow_batch(out, _real_samples(job, out))
@@ -119,12 +118,14 @@ def _check_agreement(job: ConvertJob, findings: Findings, report: CalibrationRep
     What was found stays behind for a model that has collapsed, and the worst layer is named in the reason.
     """
     reference, out, output = _float_model(job), Path(job.out), job.output
+    columns = by_column(job.task, job.boxes)
     if SCHEMES[job.scheme].ranks_layers and not job.tflite:
         samples = np.load(job.calibration, mmap_mode="r", allow_pickle=False)
-        findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output, by_column=by_column(job.task))
+        findings.sensitivity = rank_layers(out.read_bytes(), reference, samples, output, by_column=columns)
     x = training_samples(Path(job.train), COMPARED_SAMPLES)
     outputs, expected = Runner(out, output=output).run(x), run(reference, x, output)
-    compare_outputs(report, outputs, expected, task=job.task, output_is=job.output_is)
+    # A class that no sample has gives a detector a column that tells nothing: what it finds is compared.
+    compare_outputs(report, outputs, expected, decide=job.decisions, by_column=columns and job.boxes is None)
     for name in job.others:
         warn_of_output(report, name, Runner(out, output=name).run(x), run(reference, x, name), job.scheme)
     write_manifest(Path(job.findings), findings)
@@ -166,31 +167,28 @@ def _parity(job: ConvertJob, out: Path) -> list[VariantParity]:
     if not job.test:
         return []
     if job.tflite:
-        references = _references_of_tflite(job.tflite, job.test, job.task, job.output_is)
+        references = _references_of_tflite(job.tflite, job.test, job.output)
     else:
-        judged = job.task, job.output, job.output_is
-        references = _references(job.saved_model, job.static_model, job.test, *judged)
-    return measure_parity(out, job.scheme, references)
+        references = _references(job.saved_model, job.static_model, job.test, job.output)
+    return measure_parity(out, job.scheme, references, job.decisions)
 
 
 @lru_cache(maxsize=1)
-def _references(
-    saved_model: str, static_model: str, test: str, task: str, output: str, output_is: OutputIs
-) -> References:
+def _references(saved_model: str, static_model: str, test: str, output: str) -> References:
     """What the model that is converted answers, computed once for all its variants."""
     from litemill.convert.from_saved_model import float_model
 
     float32 = Path(static_model) / "float32.tflite"
     float32.write_bytes(float_model(Path(static_model)))
     x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), float32)
-    return References(x, task, keras_outputs(Path(saved_model), x, output), float32, output, output_is)
+    return References(x, keras_outputs(Path(saved_model), x, output), float32, output)
 
 
 @lru_cache(maxsize=1)
-def _references_of_tflite(tflite: str, test: str, task: str, output_is: OutputIs) -> References:
+def _references_of_tflite(tflite: str, test: str, output: str) -> References:
     """As `_references`, of a source that is the float conversion itself: there is no Keras model."""
     x = parity_samples(np.load(test, mmap_mode="r", allow_pickle=False), Path(tflite))
-    return References(x, task, None, Path(tflite), output_is=output_is)
+    return References(x, None, Path(tflite), output)
 
 
 def _frozen_ops(saved_model: Path) -> dict[str, int]:

@@ -92,6 +92,7 @@ def check_source(spec: DataSpec, dtypes: Dtypes = FLOATS) -> SourceFacts:
         warnings=source.warnings + _warnings(source, samples),
         inputs=train.inputs if spec.inputs else {},
         target_shape=tuple(train.targets.shape[1:]),
+        boxes=spec.boxes,
     )
 
 

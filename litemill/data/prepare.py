@@ -85,6 +85,7 @@ def prepare_data(
             metric=spec.metric or default_metric(spec.task),
             class_names=source.class_names,
             target_shape=list(source.splits["test"].targets.shape[1:]),
+            boxes=spec.boxes,
             preprocessing=_recorded(spec),
             seed=seed,
             value_range=(written["calibration"].low, written["calibration"].high),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import sample_shapes
-from litemill.tasks import Reading
+from litemill.tasks import BoxLayout, Reading
 
 Samples = NDArray[np.generic]
 Labels = NDArray[np.int64]
@@ -86,11 +86,14 @@ class SourceFacts:
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shape of a sample by input, of several; `input_shape` is empty then."""
     target_shape: tuple[int, ...] = ()
+    boxes: BoxLayout | None = None
 
     @property
     def reading(self) -> Reading:
         """How outputs are read beside these targets, as far as the data tells."""
-        return Reading(classes=self.classes, target_shape=self.target_shape, input_shape=self.input_shape)
+        return Reading(
+            classes=self.classes, target_shape=self.target_shape, input_shape=self.input_shape, boxes=self.boxes
+        )
 
 
 def rows_per_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -8,7 +8,7 @@ from litemill.config.run import DataSpec
 from litemill.data.preprocess import model_inputs
 from litemill.data.source import Source, SourceFacts
 from litemill.doctor.findings import Finding
-from litemill.doctor.scaling import examine_scaling
+from litemill.doctor.scaling import examine_scaling, measure_of
 from litemill.models.ending import settled
 from litemill.models.source import LoadedModel
 from litemill.tasks import decisions, task_of
@@ -38,8 +38,10 @@ def examine_outputs(
         return [Finding(level="error", what=f"the model {obstacle}", fix=task.wants)]
     if task.decide is None:
         return []
-    output_is = settled(spec.output_is, model.output_is, outputs, str(model.facts.path))
-    decide = decisions(task.name, output_is)
+    where = str(model.facts.path)
+    output_is = settled(spec.output_is, model.output_is, outputs, where) if task.labelled else ""
+    decide = decisions(task.name, output_is, spec.boxes)
     if decide is None:
         return []
-    return examine_scaling(data, spec, model.predict, decide, only_configured=only_configured)
+    measure = measure_of(decide, facts.reading)
+    return examine_scaling(data, spec, model.predict, measure, only_configured=only_configured)

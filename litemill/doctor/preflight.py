@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from litemill.artifacts.storage import check_place, fetch
+from litemill.compress.objective import SUPPRESSED
 from litemill.compress.support import qat_obstacles
 from litemill.config.run import RunSpec
 from litemill.config.steps import tflite_obstacle
@@ -13,10 +14,11 @@ from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import InputError
 from litemill.models import ModelFacts, check_fit, peek
-from litemill.models.fit import judged_position
+from litemill.models.fit import judged_positions
 from litemill.models.output_shape import output_shapes
 from litemill.stages.prepare import fitted, input_dtypes
 from litemill.tasks import task_of
+from litemill.tasks.joined import joined_shape, parts_of
 
 
 def preflight(spec: RunSpec) -> SourceFacts:
@@ -33,7 +35,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
         check_place(spec.release.uri)
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
     if model.output_names:
-        judged_position(model.output_names, spec.data.output, model.path)
+        judged_positions(model.output_names, spec.data.output, model.path)
     data = check_source(fitted(spec.data, model), input_dtypes(model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
     _check_batch(spec, data)
@@ -64,8 +66,16 @@ def _check_outputs(spec: RunSpec, model: ModelFacts, data: SourceFacts) -> None:
         InputError: They do not.
     """
     shapes, task = output_shapes(model), task_of(spec.data.task)
-    shape = shapes.get(spec.data.output, next(iter(shapes.values())) if len(shapes) == 1 else None)
-    if shape is None or None in shape:
+    names = parts_of(spec.data.output, list(shapes))
+    parts = list(shapes.values()) if len(shapes) == 1 else [shapes.get(name) for name in names]
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return
+    shape = joined_shape(known)
+    if shape is None:
+        written = ", ".join(f"{name} {list(part)}" for name, part in zip(names, known, strict=True))
+        raise InputError(f"outputs {written} are not rows of the same boxes", where=str(model.path), fix=task.wants)
+    if None in shape:
         return
     if obstacle := task.obstacle(tuple(size for size in shape if size is not None), data.reading):
         raise InputError(obstacle, where=str(model.path), fix=task.wants)
@@ -77,9 +87,10 @@ def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
         found = {name: tflite_obstacle(steps) for name, steps in spec.recipes.items()}
         return [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
     failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
-    if not failing or not model.only_graph:
+    suppressed = spec.data.boxes is not None and spec.data.boxes.suppression == "graph"
+    if not failing or not (model.only_graph or suppressed):
         return []
-    reason = f"{model.only_graph}, so train-aware steps cannot work"
+    reason = f"{model.only_graph or SUPPRESSED}, so train-aware steps cannot work"
     return [f"{reason}: recipes {', '.join(failing)} will fail"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from litemill.data.sampling import balanced
 from litemill.data.source import Source
 from litemill.doctor.findings import Finding
 from litemill.errors import first_line
-from litemill.tasks import TASKS
+from litemill.tasks import Decisions, Reading, metric_of
 
 log = logging.getLogger(__name__)
 
@@ -25,48 +26,85 @@ NOISE = 3 * (0.25 / SAMPLES) ** 0.5
 """Difference in accuracy on that many samples that is not chance: three standard errors at worst."""
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-Decide = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How good outputs are beside labels.
+
+    Attributes:
+        value: Of outputs and labels, `[samples, …]` each: between 0 and 1.
+        floor: Of labels: what the simplest answer gets.
+        words: What the model does, in front of the value.
+        simplest: What the simplest answer does, in front of its value.
+    """
+
+    value: Callable[[NDArray[Any], NDArray[Any]], float]
+    floor: Callable[[NDArray[Any]], float]
+    words: str = "is right on"
+    simplest: str = "always saying one class would be on"
+
+    @property
+    def word(self) -> str:
+        """The last of the words: it stands in front of every value."""
+        return self.words.rpartition(" ")[2]
+
+
+def measure_of(decide: Decisions, reading: Reading) -> Measure:
+    """What a task's outputs are measured by: the share of right decisions, of a detector its mean average precision."""
+    task = decide.task
+    if task.labelled:
+        return Measure(
+            lambda outputs, labels: _accuracy(decide(outputs), labels),
+            lambda labels: _majority(labels, by_column=task.columns),
+        )
+
+    def value(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
+        found = task.outcomes(outputs, outputs, labels, replace(reading, metric="map50"))
+        return metric_of("map50").function()(found.outcome, found.target)
+
+    words = "has a mean average precision (at .5) of"
+    return Measure(value, lambda labels: 0.0, words, "finding nothing has one of")
 
 
 def examine_scaling(
-    source: Source, spec: DataSpec, predict: Predict, decide: Decide, *, only_configured: bool = False
+    source: Source, spec: DataSpec, predict: Predict, measure: Measure, *, only_configured: bool = False
 ) -> list[Finding]:
-    """Accuracy as configured, against always deciding the commonest, and against the usual preprocessings.
+    """How good the model is as configured, against the simplest answer, and with the usual preprocessings.
 
     Args:
         source: The data, raw.
         spec: With the preprocessing to judge.
         predict: The source model's outputs, `[samples, …]` in and out.
-        decide: The decisions `[samples, …]` in outputs, as many for a sample as it has labels.
+        measure: How good outputs are.
         only_configured: Try no other preprocessing: the model's inputs are no quantities that could be scaled.
     """
     test = source.splits["test"]
     index = balanced(test.strata, SAMPLES, np.random.default_rng(0))
     raw, labels = np.concatenate(list(test.read(index))), test.targets[index]
-    configured = _accuracy(decide(predict(model_inputs(raw, spec))), labels)
-    majority = _majority(labels, by_column=TASKS[spec.task].columns)
-    tried = [] if only_configured else list(_tried(raw, labels, spec, lambda x: decide(predict(x))))
+    configured, floor = measure.value(predict(model_inputs(raw, spec)), labels), measure.floor(labels)
+    tried = [] if only_configured else list(_tried(raw, spec, lambda x: measure.value(predict(x), labels)))
     best, place, better = max(tried, key=lambda found: found[0], default=(configured, "", Preprocessing()))
+    worth, samples = f"the model {measure.words} {configured:.1%} of", f"{len(labels)} test samples"
     if best > configured + NOISE:
-        right = f"the model is right on {configured:.1%} of {len(labels)} test samples"
-        what = f"{right}, but on {best:.1%} with another preprocessing"
+        what = f"{worth} {samples}, but {measure.word} {best:.1%} with another preprocessing"
         return [Finding(level="error", what=what, fix=f"Set {place}: {_written(better)}")]
-    if configured <= majority + NOISE:
-        what = f"the model is right on {configured:.1%} of samples, always saying one class would be on {majority:.1%}"
+    if configured <= floor + NOISE:
+        what = f"{worth} samples, {measure.simplest} {floor:.1%}"
         fix = "check the order of the classes and that the model is trained"
         fix = f"None of the usual preprocessings helps: {fix}" if tried else fix.capitalize()
         return [Finding(level="error", what=what, fix=fix)]
-    what = f"the model is right on {configured:.1%} of {len(labels)} test samples; the largest class has {majority:.1%}"
+    what = f"{worth} {samples}; {measure.simplest} {floor:.1%}"
     return [Finding(level="ok", what=what + (", and no usual preprocessing does better" if tried else ""))]
 
 
 def _tried(
-    raw: NDArray[np.generic], labels: NDArray[Any], spec: DataSpec, decided: Predict
+    raw: NDArray[np.generic], spec: DataSpec, value: Callable[[NDArray[Any]], float]
 ) -> Iterator[tuple[float, str, Preprocessing]]:
-    """Accuracy with each of the usual preprocessings, its key and itself; one that the model refuses is left out."""
+    """The value with each of the usual preprocessings, its key and itself; one that the model refuses is left out."""
     for other, place, own in others(raw, spec):
         try:
-            yield _accuracy(decided(model_inputs(raw, other)), labels), place, own
+            yield value(model_inputs(raw, other)), place, own
         except Exception as error:  # of the model: it was not made for such inputs
             log.info("the model refuses %s: %s", own, first_line(error))
 

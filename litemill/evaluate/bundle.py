@@ -19,7 +19,7 @@ from litemill.evaluate.jobs import EvaluateJob
 from litemill.evaluate.statistics import RESAMPLES, paired_bootstrap_difference, paired_proportion_difference
 from litemill.evidence import DatasetManifest, Estimate, Evaluation
 from litemill.process.isolation import run_isolated
-from litemill.tasks import agreement, metric_of
+from litemill.tasks import metric_of, task_of
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _complete(folder: Path, name: str, reason: str, data: DatasetManifest, basel
             found = Samples(samples["outcome"], samples["prediction"], samples["target"])
         evaluation.drop = _drop(evaluation, baseline, found)
         if len(found.prediction):
-            evaluation.agreement = agreement(found.prediction, baseline.prediction)
+            evaluation.agreement = task_of(data.task).agreement(found.prediction, baseline.prediction)
     return evaluation
 
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from litemill.evidence.base import Evidence, Status, TensorInfo
 from litemill.evidence.training import StepFindings
-from litemill.tasks import OutputIs, Reading
+from litemill.tasks import BoxLayout, OutputIs, Reading
+from litemill.tasks.joined import JOIN
 
 Findings = TypeVar("Findings", bound=StepFindings)
 
@@ -43,6 +44,7 @@ class DatasetManifest(Evidence):
     metric: str = Field("top1", description="what variants are judged by, or package.module:function")
     class_names: list[str] = Field(default_factory=list, description="where the source has them, by class index")
     target_shape: list[int] = Field(default_factory=list, description="of one target; empty for a single number")
+    boxes: BoxLayout | None = Field(None, description="what the columns of a detector's outputs are")
     preprocessing: dict[str, Any]
     seed: int
     value_range: tuple[float, float] = Field(description="smallest and largest input value of the calibration split")
@@ -58,6 +60,7 @@ class DatasetManifest(Evidence):
             target_shape=tuple(self.target_shape),
             input_shape=tuple(self.input_shape),
             metric=self.metric,
+            boxes=self.boxes,
         )
 
 
@@ -92,6 +95,7 @@ class ModelManifest(Evidence):
     inputs: list[TensorInfo] = Field(default_factory=list)
     outputs: list[TensorInfo] = Field(default_factory=list)
     output: int = Field(0, description="position of the output that is judged")
+    joined: list[int] = Field(default_factory=list, description="positions of further outputs that are judged with it")
     output_is: OutputIs = Field("", description="logits or probabilities, of a model with classes")
     parameters: int = 0
     trainable: bool = Field(True, description="false: there is only a graph, for post-training recipes")
@@ -100,5 +104,15 @@ class ModelManifest(Evidence):
 
     @property
     def judged(self) -> str:
-        """Name of the output that is judged, where there are several; else empty."""
-        return self.outputs[self.output].name if len(self.outputs) > 1 else ""
+        """Name of the output that is judged, where there are several; else empty. Names are joined with +."""
+        return JOIN.join(self.outputs[one].name for one in self.positions) if len(self.outputs) > 1 else ""
+
+    @property
+    def judged_names(self) -> list[str]:
+        """Names of all outputs that are judged; that of the only one too."""
+        return [self.outputs[one].name for one in self.positions if one < len(self.outputs)]
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Positions of all outputs that are judged."""
+        return (self.output, *self.joined)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.errors import InputError
-from litemill.flatbuffer.reader import ints, op_name, read_model, signature_names
+from litemill.flatbuffer.reader import ints, op_name, read_model
 from litemill.tasks import OutputIs
 
 PROBABILITIES = frozenset({"sigmoid", "hard_sigmoid", "softmax", "logistic"})
@@ -58,13 +58,12 @@ def _read(kind: str, activation: str) -> OutputIs:
     return "logits" if linear else ""
 
 
-def ending_of_tflite(path: Path, output: str = "") -> OutputIs:
+def ending_of_tflite(path: Path, output: int = 0) -> OutputIs:
     """What an output of a `.tflite` is, by the op that makes it; empty where that does not tell."""
     model = read_model(path)
     graph = model.subgraphs[0]
     makers = {index: op for op in graph.operators for index in ints(op.outputs)}
-    names = signature_names(path)[1] if output else ()
-    tensor = ints(graph.outputs)[list(names).index(output) if output in names else 0]
+    tensor = ints(graph.outputs)[output]
     while tensor in makers:
         op = makers[tensor]
         name = op_name(model, op)

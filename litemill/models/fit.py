@@ -8,6 +8,7 @@ from typing import Any
 
 from litemill.errors import InputError, nearest
 from litemill.models.facts import ModelFacts, Shape
+from litemill.tasks.joined import parts_of
 
 NO_INPUTS: Mapping[str, Any] = {}
 
@@ -59,18 +60,24 @@ def _check_inputs(facts: ModelFacts, inputs: Mapping[str, Any], data: str) -> No
             raise InputError(what.replace("'any'", "any"), where=str(facts.path))
 
 
-def judged_position(names: Sequence[str], output: str, path: Path) -> int:
-    """Position of the judged output.
+Judged = tuple[int, ...]
+"""Positions of the outputs that are judged: of one, or of several side by side."""
+
+
+def judged_positions(names: Sequence[str], output: str, path: Path) -> Judged:
+    """Positions of the judged output, or of those that are judged together (see `litemill.tasks.joined`).
 
     Raises:
         InputError: No such output, or there are several and none is named.
     """
-    if output in names:
-        return list(names).index(output)
-    if output:
-        what = f"has no output {output!r}; {nearest(output, list(names))}"
-        raise InputError(what, where=str(path), fix="data.output names it")
+    found = parts_of(output, names) if output else []
+    for part in found:
+        if part not in names:
+            what = f"has no output {part!r}; {nearest(part, list(names))}"
+            raise InputError(what, where=str(path), fix="data.output or data.detection names it")
+    if found:
+        return tuple(list(names).index(part) for part in found)
     if len(names) > 1:
         fix = f"Say which is judged, e.g. data.output: {names[0]}"
         raise InputError(f"has {len(names)} outputs: {', '.join(names)}", where=str(path), fix=fix)
-    return 0
+    return (0,)

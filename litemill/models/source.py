@@ -19,7 +19,7 @@ from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Untranslatable
 from litemill.models.ending import ending_of_graph, ending_of_keras, ending_of_tflite
 from litemill.models.facts import ModelFacts
-from litemill.models.fit import judged_position
+from litemill.models.fit import Judged, judged_positions
 from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
 from litemill.models.locate import named_as
@@ -28,6 +28,7 @@ from litemill.models.precision import in_float32
 from litemill.models.saved_model import signature_of
 from litemill.models.tflite import ends_of, outputs_of
 from litemill.tasks import OutputIs
+from litemill.tasks.joined import side_by_side
 
 Array = NDArray[np.float32]
 BATCH = 32
@@ -46,7 +47,7 @@ class LoadedModel:
             structured array, see `litemill.artifacts.inputs`) and out.
         export: Writes the source as a SavedModel folder, or as the `.tflite` that it is.
         notes: What was rewritten, or why there is no Keras 2 model.
-        judged: Position of the output that is judged.
+        judged: Positions of the output that is judged, or of those that are judged side by side.
         output_is: What that output is, as far as its last layer tells.
     """
 
@@ -55,7 +56,7 @@ class LoadedModel:
     predict: Callable[[Array], Array]
     export: Callable[[Path], None]
     notes: tuple[str, ...] = ()
-    judged: int = 0
+    judged: Judged = (0,)
     output_is: OutputIs = ""
 
 
@@ -97,13 +98,13 @@ def _load_keras2(facts: ModelFacts, allow_unsafe: bool) -> Any:
 
 
 def _with_keras(facts: ModelFacts, model: Any, output: str, notes: tuple[str, ...] = ()) -> LoadedModel:
-    judged = judged_position(output_names(model), output, facts.path)
+    judged = judged_positions(output_names(model), output, facts.path)
     model, notes = _in_float32(facts, model, notes)
 
     def export(folder: Path) -> None:
         model.export(str(folder))
 
-    predict, ending = partial(outputs_of_keras, model, judged=judged), ending_of_keras(model, judged)
+    predict, ending = partial(outputs_of_keras, model, judged=judged), ending_of_keras(model, judged[0])
     model, flattened = _flat(model)
     return LoadedModel(facts, model, predict, export, notes + flattened, judged, ending)
 
@@ -134,8 +135,8 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
     def export(folder: Path) -> None:
         source.export(str(folder), format="tf_saved_model", verbose=False)
 
-    judged = judged_position(output_names(source), output, facts.path)
-    predict, ending = partial(outputs_of_keras, source, judged=judged), ending_of_keras(source, judged)
+    judged = judged_positions(output_names(source), output, facts.path)
+    predict, ending = partial(outputs_of_keras, source, judged=judged), ending_of_keras(source, judged[0])
     return LoadedModel(facts, model, predict, export, notes, judged, ending)
 
 
@@ -143,8 +144,8 @@ def _from_tflite(facts: ModelFacts, output: str) -> LoadedModel:
     def export(path: Path) -> None:
         shutil.copyfile(facts.path, path)
 
-    judged = judged_position(ends_of(facts.path)[1], output, facts.path)
-    predict, ending = partial(outputs_of, facts.path, judged=judged), ending_of_tflite(facts.path, output)
+    judged = judged_positions(ends_of(facts.path)[1], output, facts.path)
+    predict, ending = partial(outputs_of, facts.path, judged=judged), ending_of_tflite(facts.path, judged[0])
     return LoadedModel(facts, None, predict, export, (facts.only_graph,), judged, output_is=ending)
 
 
@@ -167,7 +168,7 @@ def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> Loa
         raise InputError(f"TensorFlow cannot load it: {first_line(error)}", where=str(facts.path)) from error
     specs = serve.structured_input_signature[1]
     outputs = sorted(serve.structured_outputs)
-    judged = judged_position(outputs, output, facts.path)
+    judged = judged_positions(outputs, output, facts.path)
     batch = next((spec.shape[0] for spec in specs.values() if spec.shape.rank), None)
 
     def predict(x: Array) -> Array:
@@ -178,7 +179,7 @@ def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> Loa
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) if batch else part
             fed = {name or next(iter(specs)): value for name, value in named(padded).items()}
             found = serve(**{key: tf.cast(fed[key], spec.dtype) for key, spec in specs.items()})
-            parts.append(np.asarray(found[outputs[judged]])[: len(part)])
+            parts.append(side_by_side([np.asarray(found[outputs[one]]) for one in judged])[: len(part)])
         return np.concatenate(parts)
 
     def export(folder: Path) -> None:
@@ -188,10 +189,10 @@ def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> Loa
         call = tf.function(lambda **tensors: serve(**tensors)).get_concrete_function(**signature)
         tf.saved_model.save(module, str(folder), signatures=call)
 
-    return LoadedModel(facts, None, predict, export, (reason,), judged, ending_of_graph(serve, judged))
+    return LoadedModel(facts, None, predict, export, (reason,), judged, ending_of_graph(serve, judged[0]))
 
 
-def outputs_of_keras(model: Any, x: Array, judged: int = 0) -> Array:
+def outputs_of_keras(model: Any, x: Array, judged: Judged = (0,)) -> Array:
     """One output of a Keras model, of either version, for every sample, in the batches that it was built for.
 
     Recurrent layers that keep their state start anew with each batch.
@@ -199,7 +200,7 @@ def outputs_of_keras(model: Any, x: Array, judged: int = 0) -> Array:
     Args:
         model: The model.
         x: `[samples, …]`, of several inputs a structured array.
-        judged: Position of the output.
+        judged: Positions of the output, or of those that are wanted side by side.
     """
     batch = next((int(tensor.shape[0]) for tensor in model.inputs or [] if tensor.shape[0] is not None), None)
     keeping = [layer for layer in model.layers if getattr(layer, "stateful", False)]
@@ -221,9 +222,10 @@ def _fed(model: Any, x: Array) -> Any:
     return parts[""] if set(parts) == {""} else [parts[name] for name in input_names(model)]
 
 
-def _judged(found: Any, judged: int) -> Array:
+def _judged(found: Any, judged: Judged) -> Array:
     found = list(found.values()) if isinstance(found, dict) else found
-    return np.asarray(found[judged] if isinstance(found, list | tuple) else found)
+    parts = [found[one] for one in judged] if isinstance(found, list | tuple) else [found]
+    return side_by_side([np.asarray(part) for part in parts])
 
 
 def input_names(model: Any) -> list[str]:

@@ -17,6 +17,7 @@ from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.reader import ints, read_model, signature_names, text
 from litemill.runtime.runner import ordered_names
 from litemill.slim.sharing import pack_shared
+from litemill.tasks.joined import side_by_side
 
 FLOAT = "float32"
 INPUTS = (FLOAT, "uint8", "int32", "int64", "bool")
@@ -86,13 +87,13 @@ def name_inputs(path: Path, names: Sequence[str]) -> None:
     path.write_bytes(pack_shared(model))
 
 
-def outputs_of(path: Path, x: NDArray[Any], judged: int = 0) -> NDArray[np.float32]:
+def outputs_of(path: Path, x: NDArray[Any], judged: Sequence[int] = (0,)) -> NDArray[np.float32]:
     """One output for every sample, one by one as an app runs them.
 
     Args:
         path: The file.
         x: `[samples, …]` in the dtype of the input; of several a structured array, by name or in the file's order.
-        judged: Position of the output.
+        judged: Positions of the output, or of those that are wanted side by side.
 
     Returns:
         float32 `[samples, …]`.
@@ -110,7 +111,7 @@ def outputs_of(path: Path, x: NDArray[Any], judged: int = 0) -> NDArray[np.float
         for info, part in zip(interpreter.get_input_details(), ordered, strict=True):
             interpreter.resize_tensor_input(info["index"], [1, *part.shape[1:]])
         interpreter.allocate_tensors()
-        inputs, result = interpreter.get_input_details(), interpreter.get_output_details()[judged]["index"]
+        inputs, ends = interpreter.get_input_details(), interpreter.get_output_details()
         outputs = []
         for row in range(len(x)):
             for info, part in zip(inputs, ordered, strict=True):
@@ -118,7 +119,7 @@ def outputs_of(path: Path, x: NDArray[Any], judged: int = 0) -> NDArray[np.float
             # What recurrent layers keep of the sample before is not this sample's.
             interpreter.reset_all_variables()
             interpreter.invoke()
-            outputs.append(interpreter.get_tensor(result)[0])
+            outputs.append(side_by_side([interpreter.get_tensor(ends[place]["index"]) for place in judged])[0])
     except (RuntimeError, ValueError) as error:
         raise InputError(f"LiteRT cannot run it: {first_line(error)}", where=str(path)) from None
     return np.stack(outputs)

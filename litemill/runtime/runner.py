@@ -17,6 +17,7 @@ from litemill.artifacts.inputs import joined, named, sample_shapes
 from litemill.config.data_kinds import Kernels
 from litemill.errors import InputError, first_line
 from litemill.runtime.quantization import dequantize, quantize, random_values
+from litemill.tasks.joined import joined_shape, parts_of, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Runner:
         threads: Cores to compute on; all by default.
         kernels: Which kernels compute.
         output: Name in the signature of the output that `run` returns, of a model with several; the first by default.
+            Several names with + between them are run side by side (see `litemill.tasks.joined`).
 
     Raises:
         InputError: LiteRT cannot open the file, or it has no such output.
@@ -198,7 +200,8 @@ class _Interpreter:
         interpreter.allocate_tensors()
         self._interpreter = interpreter
         self.inputs = self._inputs(interpreter)
-        self.output = self._chosen(interpreter, path, output)
+        self._outputs = self._chosen(interpreter, path, output)
+        self.output = _beside(self._outputs)
         self._stored = {name: np.zeros((self.batch, *samples[name]), info["dtype"]) for name, info in inputs.items()}
         self._scratch = {name: np.empty((2, self.batch, *sample), np.float32) for name, sample in samples.items()}
         if self.batch > 1:
@@ -221,18 +224,20 @@ class _Interpreter:
         self.unnamed = True
         return dict(zip(ordered_names([str(info["name"]) for info in details]), details, strict=True))
 
-    def _chosen(self, interpreter: Any, path: Path, output: str) -> dict[str, Any]:
+    def _chosen(self, interpreter: Any, path: Path, output: str) -> list[dict[str, Any]]:
         details: list[dict[str, Any]] = interpreter.get_output_details()
         if not output:
-            return details[0]
+            return details[:1]
         tensors = zip(ordered_names([str(info["name"]) for info in details]), details, strict=True)
         names = self._names["outputs"] or {name: int(info["index"]) for name, info in tensors}
-        index = names.get(output, -1)
-        known = ", ".join(sorted(names))
-        found = next((info for info in details if info["index"] == index), None)
-        if found is None:
-            raise InputError(f"has no output {output!r}; it has {known}", where=str(path))
-        return found
+        by_index = {int(info["index"]): info for info in details}
+        chosen = []
+        for part in parts_of(output, list(names)):
+            if names.get(part, -1) not in by_index:
+                known = ", ".join(sorted(names))
+                raise InputError(f"has no output {part!r}; it has {known}", where=str(path))
+            chosen.append(by_index[names[part]])
+        return chosen
 
     def run(self, x: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """The output for up to a batch of samples by input, dequantized; a smaller batch is filled up with zeros."""
@@ -241,7 +246,8 @@ class _Interpreter:
             quantize(part, self.inputs[name], out=stored[:count], scratch=self._scratch[name][:, :count])
             stored[count:] = 0
         self._invoke()
-        return dequantize(self._interpreter.get_tensor(self.output["index"])[:count], self.output)
+        get = self._interpreter.get_tensor
+        return side_by_side([dequantize(get(info["index"])[:count], info) for info in self._outputs])
 
     def _invoke(self) -> None:
         for name, stored in self._stored.items():
@@ -249,6 +255,18 @@ class _Interpreter:
         # State of recurrent layers must not go from one sample to the next: which that is depends on the batches.
         self._interpreter.reset_all_variables()
         self._interpreter.invoke()
+
+
+def _beside(outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Details of the output that is run, or of several side by side: then with the largest of their scales."""
+    if len(outputs) == 1:
+        return outputs[0]
+    shape = joined_shape([tuple(int(size) for size in info["shape"][1:]) for info in outputs])
+    if shape is None:
+        shapes = ", ".join(f"{info['name']} {list(info['shape'][1:])}" for info in outputs)
+        raise InputError(f"outputs {shapes} are not rows of the same boxes")
+    scale = max(float(info["quantization"][0]) for info in outputs)
+    return {**outputs[0], "shape": np.array([outputs[0]["shape"][0], *shape]), "quantization": (scale, 0)}
 
 
 def ordered_names(names: Sequence[str]) -> list[str]:

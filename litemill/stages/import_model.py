@@ -92,7 +92,8 @@ def _import(spec: ModelSpec, dataset: Path, out: Path, baseline: Path, origin_sh
         resolved=resolved if resolved != uri else "",
         origin_sha256=origin_sha256 or digest(resolved),
         notes=list(source.notes),
-        output=source.judged,
+        output=source.judged[0],
+        joined=list(source.judged[1:]),
         output_is=_output_is(source, data.manifest, reference, uri),
     )
     with staged(out) as folder, staged(baseline) as bundle:
@@ -157,7 +158,8 @@ def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifes
 
 def _output_is(source: LoadedModel, data: DatasetManifest, reference: NDArray[np.float32], uri: str) -> OutputIs:
     """Whether outputs are logits or probabilities, where the task asks."""
-    if task_of(data.task).decide is None:
+    task = task_of(data.task)
+    if task.decide is None or not task.labelled:
         return ""
     return settled(data.output_is, source.output_is, reference, uri)
 

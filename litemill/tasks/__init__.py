@@ -1,25 +1,29 @@
 """What models are for: one record a task, and the metrics. Needs no TensorFlow."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from litemill.errors import ConfigError, nearest
+from litemill.tasks.boxes import BoxLayout
+from litemill.tasks.detection import DETECTION
 from litemill.tasks.metrics import METRICS, Metric, default_metric, metric_names, metric_of
 from litemill.tasks.multilabel import MULTILABEL
 from litemill.tasks.numbers import RECONSTRUCTION, REGRESSION
 from litemill.tasks.positions import SEGMENTATION, SEQUENCE
 from litemill.tasks.samples import BINARY, CLASSIFICATION
-from litemill.tasks.task import Array, Breakdown, Outcomes, OutputIs, Reading, Task, agreement, merged
+from litemill.tasks.task import Array, Breakdown, Outcomes, OutputIs, Reading, Task, merged
 
 __all__ = [
     "METRICS",
     "TASKS",
+    "BoxLayout",
     "Breakdown",
+    "Decisions",
     "Metric",
     "Outcomes",
     "OutputIs",
     "Reading",
     "Task",
-    "agreement",
     "decisions",
     "default_metric",
     "merged",
@@ -29,15 +33,39 @@ __all__ = [
 ]
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (CLASSIFICATION, BINARY, MULTILABEL, SEGMENTATION, SEQUENCE, REGRESSION, RECONSTRUCTION)
+    task.name: task
+    for task in (CLASSIFICATION, BINARY, MULTILABEL, SEGMENTATION, SEQUENCE, REGRESSION, RECONSTRUCTION, DETECTION)
 }
 """All tasks by name. Closed: each needs a training loss of its own."""
 
 
-def decisions(task: str, output_is: OutputIs = "") -> Callable[[Array], Array] | None:
-    """What reads the decisions of a model out of its outputs; None where there are none, or no task is known."""
-    decide, reading = TASKS[task].decide if task in TASKS else None, Reading(output_is=output_is)
-    return (lambda outputs: decide(outputs, reading)) if decide else None
+@dataclass(frozen=True)
+class Decisions:
+    """What reads the decisions of a model out of its outputs, and tells how far those of two models agree."""
+
+    task: Task
+    decide: Callable[[Array, Reading], Array]
+    reading: Reading
+
+    def __call__(self, outputs: Array) -> Array:
+        """The decisions `[samples, …]` in outputs."""
+        return self.decide(outputs, self.reading)
+
+    def agreement(self, outputs: Array, expected: Array) -> float:
+        """Share of the decisions in outputs that agree with those in the expected outputs, `[samples, …]` each."""
+        return self.task.agreement(self(outputs), self(expected))
+
+
+def decisions(task: str, output_is: OutputIs = "", boxes: BoxLayout | None = None) -> Decisions | None:
+    """What reads the decisions of a model out of its outputs; None where there are none, or no task is known.
+
+    Args:
+        task: Name of the task.
+        output_is: Whether outputs are logits or probabilities.
+        boxes: What the columns of a detector's outputs are.
+    """
+    decide = TASKS[task].decide if task in TASKS else None
+    return Decisions(TASKS[task], decide, Reading(output_is=output_is, boxes=boxes)) if decide else None
 
 
 def task_of(name: str) -> Task:

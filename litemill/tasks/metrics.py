@@ -19,6 +19,7 @@ Weighted = Callable[[Array, Array], Callable[[NDArray[np.int64]], float]]
 """Of outcomes and targets: a function that gives the metric over samples that each count so often."""
 
 SCORES = "litemill.tasks.scores"
+DETECTED = "litemill.tasks.detected"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ def _number(name: str, tasks: str, compute: str, what: str, *, higher: bool = Fa
     return Metric(name, tuple(tasks.split()), higher, f"{SCORES}:{compute}", what, sees="outcomes")
 
 
+def _detected(name: str, compute: str, what: str) -> Metric:
+    """A metric of detections: COCO's definition."""
+    found = _fraction(name, "detection", compute, what)
+    return replace(found, compute=f"{DETECTED}:{compute}", weighted=f"{DETECTED}:weighted_{compute}")
+
+
 METRICS: Registry[Metric] = Registry(
     "metric",
     "litemill.metrics",
@@ -106,6 +113,8 @@ METRICS: Registry[Metric] = Registry(
             "mean over the labels of the average precision",
             weighted="weighted_average_precision",
         ),
+        _detected("map50_95", "over_all", "mean over the classes and overlaps of .5 to .95 of the average precision"),
+        _detected("map50", "at_half", "mean over the classes of the average precision at an overlap of .5"),
         _fraction(
             "miou",
             "segmentation",

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.tasks.boxes import BoxLayout
+
 Array = NDArray[Any]
 OutputIs = Literal["", "logits", "probabilities"]
 """What the outputs of a model with classes are; empty where that is not known."""
@@ -30,6 +32,7 @@ class Reading:
         input_shape: Shape of one sample.
         metric: Name of the metric that the outcomes are for.
         peak: Largest difference that targets can have, for metrics that need it.
+        boxes: What the columns of a detector's outputs are.
     """
 
     classes: int = 0
@@ -38,6 +41,7 @@ class Reading:
     input_shape: tuple[int, ...] = ()
     metric: str = ""
     peak: float = 1.0
+    boxes: BoxLayout | None = None
 
     @property
     def cut(self) -> float:
@@ -80,9 +84,14 @@ def merged(parts: Sequence[Outcomes]) -> Outcomes:
     return Outcomes(outcome, target, prediction, np.sum([part.tally for part in parts], axis=0))
 
 
-def agreement(found: Array, expected: Array) -> float:
-    """Share of equal decisions, `[samples, …]`; for several decisions a sample the mean over the samples."""
-    return float(np.mean(found == expected))
+Alike = tuple[Array, Array]
+"""Of each sample, `[samples]`: how much of the decisions agrees, and of how much."""
+
+
+def same_decisions(found: Array, expected: Array) -> Alike:
+    """How many of the decisions of each sample, `[samples, …]`, are equal, of how many."""
+    same = (found == expected).reshape(len(found), -1)
+    return same.sum(axis=1), np.full(len(found), same.shape[1])
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,8 @@ class Task:
         columns: Whether what stands on the last axis of the outputs is of different kinds: each is checked alone.
         of_input: Whether the input is the target; such a model has one input.
         positions: Axes of a sample's targets where each position has a class: 2 of a mask, 1 of a sequence.
+        alike: How far two models' decisions agree, sample by sample.
+        labelled: Whether decisions are labels such as the targets hold, so that they can be counted as right or wrong.
         settle: Brings the targets of all splits to one meaning, given the label that is not judged, if there is one.
         strata: Whether draws keep the targets in proportion: they are one class for each sample.
     """
@@ -128,8 +139,15 @@ class Task:
     columns: bool = False
     of_input: bool = False
     positions: int = 0
+    alike: Callable[[Array, Array], Alike] = same_decisions
+    labelled: bool = True
     settle: Callable[[Sequence[Array], int | None, str], list[Array]] = lambda targets, ignored, where: list(targets)
     strata: bool = False
+
+    def agreement(self, found: Array, expected: Array) -> float:
+        """Share of the decisions of two models, `[samples, …]`, that agree; 1 where neither decides anything."""
+        same, whole = (float(part.sum()) for part in self.alike(found, expected))
+        return same / whole if whole else 1.0
 
     @property
     def wants(self) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from litemill.convert.collapse import check_agreement, compare_outputs, kappa
+from litemill.convert.collapse import by_column, check_agreement, compare_outputs, kappa
 from litemill.errors import StepFailed
 from litemill.evidence import CalibrationReport, LayerSensitivity
+from litemill.tasks import decisions
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 10, 256)
@@ -25,7 +26,7 @@ def mixed(share: float) -> np.ndarray:
 
 def judged(outputs: np.ndarray, expected: np.ndarray, task: str = "classification") -> CalibrationReport:
     report = CalibrationReport(samples=100, value_range=(0.0, 1.0))
-    compare_outputs(report, outputs, expected, task=task)
+    compare_outputs(report, outputs, expected, decide=decisions(task), by_column=by_column(task))
     check_agreement(report, "int8", LAYERS, where="int8")
     return report
 

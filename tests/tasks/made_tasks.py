@@ -24,6 +24,14 @@ class Made(NamedTuple):
     """Keras' loss of a model that ends as this one does."""
     fed: Callable[[Array], Array] = np.asarray
     """Targets as that loss takes them."""
+    detection: dict[str, Any] | None = None
+    """The section of that name."""
+    epochs: int = 6
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """What the data section says beside the task."""
+        return {"detection": self.detection} if self.detection else {}
 
 
 def _blobs(random: np.random.Generator, count: int) -> tuple[Array, Array]:
@@ -76,6 +84,62 @@ def _denoiser(k: Any) -> Any:
     return k.Model(inputs, k.layers.Conv2D(1, 3, padding="same")(x))
 
 
+GRID = 4
+"""Cells of the detector on each side; a cell finds the square whose centre is in it."""
+
+
+def _squares(random: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Images of 16 by 16 with up to two squares, bright (class 0) or hollow (class 1), and their boxes in pixels."""
+    x = 0.2 * random.random((count, 16, 16, 1))
+    y = np.zeros((count, 2, 5))
+    y[..., 4] = -1
+    for sample in range(count):
+        halves = random.permutation(2)[: random.integers(1, 3)]
+        for box, half in enumerate(halves):
+            size, label = random.integers(4, 7), random.integers(0, 2)
+            top, left = random.integers(0, 17 - size), half * 8 + random.integers(0, 9 - size)
+            x[sample, top : top + size, left : left + size] += 0.7
+            if label:
+                x[sample, top + 1 : top + size - 1, left + 1 : left + size - 1] -= 0.6
+            y[sample, box] = left, top, left + size, top + size, label
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def cells(y: Array) -> Array:
+    """What the detector is to give for boxes: `[samples, cells, 6]`, centre and size in parts of the image, scores."""
+    found = np.zeros((len(y), GRID, GRID, 6), np.float32)
+    found[..., :4] = 0.5
+    for sample, boxes in enumerate(y):
+        for left, top, right, bottom, label in boxes[boxes[:, 4] >= 0]:
+            across, down = (left + right) / 32, (top + bottom) / 32
+            cell = found[sample, min(int(down * GRID), GRID - 1), min(int(across * GRID), GRID - 1)]
+            cell[:4] = across, down, (right - left) / 16, (bottom - top) / 16
+            cell[4 + int(label)] = 1
+    return found.reshape(len(y), GRID * GRID, 6)
+
+
+def _detector(k: Any) -> Any:
+    inputs, conv = k.Input((16, 16, 1)), k.layers.Conv2D
+    x = conv(16, 3, padding="same", activation="relu")(inputs)
+    x = conv(32, 3, 2, padding="same", activation="relu")(x)
+    x = conv(48, 3, 2, padding="same", activation="relu")(x)
+    x = conv(48, 3, padding="same", activation="relu")(x)
+    x = conv(6, 1, activation="sigmoid")(x)
+    return k.Model(inputs, k.layers.Reshape((GRID * GRID, 6))(x))
+
+
+def _cell_loss() -> Any:
+    import tensorflow as tf
+
+    def loss(wanted: Any, found: Any) -> Any:
+        """Scores of all cells, boxes of those with an object."""
+        objects = tf.reduce_max(wanted[..., 4:], axis=-1, keepdims=True)
+        scores = tf.reduce_mean(tf.square(wanted[..., 4:] - found[..., 4:]))
+        return scores + 2 * tf.reduce_mean(objects * tf.square(wanted[..., :4] - found[..., :4]))
+
+    return loss
+
+
 def _binary(from_logits: bool) -> Any:
     return tf_keras().losses.BinaryCrossentropy(from_logits=from_logits)
 
@@ -85,6 +149,7 @@ MADE = {
     "multilabel": Made(_tags, _tagger, lambda: _binary(False)),
     "sequence": Made(_steps, _sequence, lambda: "sparse_categorical_crossentropy", lambda y: np.maximum(y, 0)),
     "regression": Made(_noisy, _denoiser, lambda: "mse"),
+    "detection": Made(_squares, _detector, _cell_loss, cells, {"format": "cxcywh", "scale": 16}, epochs=40),
 }
 
 
@@ -97,7 +162,7 @@ def make(task: str, folder: Path) -> tuple[Path, Path]:
     )
     model = made.model(k)
     model.compile(k.optimizers.Adam(0.01), made.loss())
-    model.fit(x, made.fed(y), epochs=6, batch_size=32, verbose=0)
+    model.fit(x, made.fed(y), epochs=made.epochs, batch_size=32, verbose=0)
     model.save(folder / "model.keras")
     np.savez(folder / "data.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
     return folder / "model.keras", folder / "data.npz"
