@@ -33,7 +33,7 @@ def _fit(stored: Array, where: str) -> Array:
     targets: Array = stored.astype(np.float32)
     broken: Array
     if not np.isfinite(targets).all():
-        broken = ~np.isfinite(targets).all(axis=2)
+        broken = np.asarray(~np.isfinite(targets).all(axis=2))
         raise InputError(f"has NaN or infinite boxes{_first(broken)}", where=where, fix=FORM)
     labels = targets[..., -1]
     broken = (labels != np.round(labels)) | (labels < UNKNOWN) | (labels >= MOST_CLASSES)
