@@ -13,14 +13,14 @@ from litemill.config.run import DataSpec, ModelSpec, RunSpec, Training
 from litemill.config.steps import Step
 from litemill.convert import convert_bundle
 from litemill.data import Splits, prepare_data
-from litemill.doctor import diagnose
+from litemill.doctor.diagnose import diagnose
 from litemill.evaluate import evaluate_bundle
 from litemill.models.store import load_model
 from litemill.stages.import_model import import_model
 from litemill.tasks import metric_of, task_of
 from tests.tasks.made_tasks import MADE, make
 
-WORTH = {"segmentation": 0.95, "multilabel": 0.95, "sequence": 0.95, "regression": 0.15, "detection": 0.25}
+WORTH = {"segmentation": 0.95, "multilabel": 0.95, "sequence": 0.95, "regression": 0.15, "detection": 0.8}
 """What the model is worth by the task's own metric, or more; of a regression, whose metric is an error, or less."""
 TASKS = [pytest.param(task, marks=[] if task == "segmentation" else pytest.mark.e2e) for task in WORTH]
 
@@ -56,8 +56,8 @@ def test_a_task_from_its_data_to_the_verdict(task: str, tmp_path: Path) -> None:
     if task == "regression":
         assert int8.agreement is None and int8.per_class == []
     else:
-        assert int8.agreement is not None and int8.agreement > (0.8 if task == "detection" else 0.95)
-        assert all(value is not None and value > min(0.8, WORTH[task]) for value in int8.per_class)
+        assert int8.agreement is not None and int8.agreement > (0.75 if task == "detection" else 0.95)
+        assert all(value is not None and value > (0.75 if task == "detection" else 0.8) for value in int8.per_class)
     assert keras_says(tmp_path / "model", tmp_path / "data", task) == pytest.approx(baseline.value, abs=0.02)
 
 
@@ -67,7 +67,7 @@ def keras_says(model: Path, dataset: Path, task: str) -> float:
     outputs = load_model(model).predict(x, verbose=0)
     if task == "detection":  # against COCO's own program: tests/tasks/test_detection.py
         found = task_of(task).outcomes(outputs, x, y, Splits.open(dataset).manifest.reading())
-        return metric_of("map50_95").function()(found.outcome, found.target)
+        return metric_of("map50").function()(found.outcome, found.target)
     if task == "regression":
         return float(np.abs(outputs - y).mean())
     if task == "segmentation":
