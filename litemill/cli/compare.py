@@ -25,6 +25,9 @@ def compare(
     measurement: Annotated[
         list[Path] | None, typer.Option(help="what `litemill benchmark` wrote, for each target and bundle")
     ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="evaluation of the baseline: narrower intervals for all variants together")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge variants by the config's budget, rank them and write the report. Exit code 3: none meets the budget."""
@@ -34,7 +37,14 @@ def compare(
 
     spec = load_config(config)
     results = compare_folders(
-        variants, evaluation, measurement or (), out=out, budget=spec.budget, objective=spec.objective, name=spec.name
+        variants,
+        evaluation,
+        measurement or (),
+        out=out,
+        reference=reference,
+        budget=spec.budget,
+        objective=spec.objective,
+        name=spec.name,
     )
     if as_json:
         console.print_json(results)

@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from litemill.cli.console import styled
+from litemill.config.objective import Objective
 from litemill.pipelines.plan import PlannedModel, plan, written
 from litemill.pipelines.preview import delivery_tasks, judging_tasks
 
@@ -37,7 +38,7 @@ def plan_tree(spec: RunSpec) -> Tree:
     if spec.tracking.registered_model:
         tasks = " → ".join(("champion", *judging_tasks(spec)))
         tree.add(styled(("champion", "bold"), f" of {spec.tracking.registered_model}, if there is one: {tasks}"))
-    tree.add("compare")
+    tree.add(f"compare: {Objective.parse(spec.objective).words}; budget: {'; '.join(spec.budget.phrases()) or 'none'}")
     if spec.release:
         tree.add(f"release to {spec.release.uri}, if the gate passes")
     tree.add("finish-run")

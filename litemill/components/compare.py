@@ -19,6 +19,9 @@ def compare(
     results: Output[Artifact],
     report: Output[HTML],
     summary: Output[Markdown],
+    registered_model: str = "",
+    champion_version: str = "",
+    reference: Input[Artifact] | None = None,
 ) -> str:
     """Rank the variants by the objective among those the budget admits, and write the report.
 
@@ -34,6 +37,9 @@ def compare(
         results: `results.json`, the report and every variant with its evidence.
         report: The report as a page.
         summary: The same in a few lines.
+        registered_model: Name in MLflow's model registry whose champion the winner must not be worse than.
+        champion_version: The champion's, from start_run; empty where there is none yet.
+        reference: The evaluation of the float32 baseline, whose samples the variants are paired with.
 
     Returns:
         `pass` if there is a winner, else `fail`: the gate of the release. One unnamed output, because `kfp.local`
@@ -46,7 +52,15 @@ def compare(
     ids = [one for group in run_ids for one in group.split(",") if one]
     limits = lm.Budget(**budget).replaced(max_accuracy_drop, int(max_size_bytes))
     found = lm.compare_runs(
-        run_id, ids, name=name, budget=limits, objective=objective, out=results.path, diagnosis=diagnosis.path
+        run_id,
+        ids,
+        name=name,
+        budget=limits,
+        objective=objective,
+        out=results.path,
+        diagnosis=diagnosis.path,
+        reference=reference.path if reference else None,
+        champion={"name": registered_model, "version": champion_version} if registered_model else None,
     )
     shutil.copyfile(f"{results.path}/report.html", report.path)
     shutil.copyfile(f"{results.path}/summary.md", summary.path)

@@ -16,7 +16,7 @@ from litemill.config.run import RunSpec
 from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.errors import ConfigError, shown
 
-KEY = re.compile(r"[a-z_]+(\.[A-Za-z0-9_-]+)+")
+KEY = re.compile(rf"([a-z_]+(\.[A-Za-z0-9_-]+)+|({'|'.join(RunSpec.model_fields)})(?=:? ))")
 MOST_MISTAKES = 20
 """Mistakes that are listed; a file that is no run config at all has thousands."""
 

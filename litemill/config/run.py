@@ -8,13 +8,14 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
 
 from litemill.config.base import Address
+from litemill.config.budget import NO_LIMIT as NO_LIMIT
+from litemill.config.budget import Budget as Budget
+from litemill.config.budget import check_limits
 from litemill.config.data import DataSpec as DataSpec
 from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
@@ -27,7 +28,7 @@ from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.config.steps import Step, check_order, parse_step
 from litemill.config.targets import TargetSpec, check_named, parse_target
 from litemill.errors import ConfigError
-from litemill.tasks import METRICS, default_metric
+from litemill.tasks import default_metric
 
 CHAMPION = "champion"
 """Alias in the model registry of the version that devices get now; also its row, its folder and its MLflow run."""
@@ -91,27 +92,6 @@ class Training(Section):
         if self.early_stop and not self.validation:
             raise ValueError("early_stop watches the validation loss: give training.validation a fraction above 0")
         return self
-
-
-NO_LIMIT = -1
-"""Kubeflow has no empty number: a limit that is not set travels as a negative one."""
-
-
-class Budget(Section):
-    """The limits a variant must keep to be shipped. What is not given is not limited."""
-
-    max_accuracy_drop: float | None = Field(
-        None, ge=0, description="against the source model, in the metric's own unit"
-    )
-    max_size_bytes: PositiveInt | None = Field(None, description="of the .tflite file")
-    max_latency_ms: dict[str, PositiveFloat] = Field(default_factory=dict, description="median by target")
-    max_arena_bytes: dict[str, PositiveInt] = Field(default_factory=dict, description="working memory by target")
-
-    def replaced(self, max_accuracy_drop: float, max_size_bytes: int) -> Budget:
-        """This budget with other limits, as they travel through Kubeflow; a negative one (`NO_LIMIT`) means none."""
-        limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
-        given = {name: None if value < 0 else value for name, value in limits.items()}
-        return Budget.model_validate({**self.model_dump(), **given})
 
 
 class Deploy(Section):
@@ -225,11 +205,8 @@ class RunSpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _drop_is_a_fraction(self) -> RunSpec:
-        metric, drop = self.data.metric or default_metric(self.data.task), self.budget.max_accuracy_drop
-        if drop is not None and drop > 1 and metric in METRICS and METRICS[metric].fraction:
-            hint = f"for {drop:g} percentage points write {drop / 100:g}" if drop <= 100 else "0.01 is one point"
-            raise ValueError(f"budget.max_accuracy_drop is {drop:g}, but {metric} is a fraction of 1; {hint}")
+    def _limits_fit_the_metric(self) -> RunSpec:
+        check_limits(self.budget, self.data.task, self.data.metric or default_metric(self.data.task))
         return self
 
     @model_validator(mode="after")
@@ -241,11 +218,9 @@ class RunSpec(Section):
 
     @model_validator(mode="after")
     def _known_targets(self) -> RunSpec:
-        for name in self.budget.max_latency_ms:
-            check_named(self.targets, name, "latency", f"budget.max_latency_ms.{name}")
-        for name in self.budget.max_arena_bytes:
-            check_named(self.targets, name, "arena", f"budget.max_arena_bytes.{name}")
+        for key, quantity, name, _ in self.budget.by_target():
+            check_named(self.targets, name, quantity, f"budget.{key}.{name}")
         goal = Objective.parse(self.objective)
         if goal.target:
-            check_named(self.targets, goal.target, goal.kind, "objective")
+            check_named(self.targets, goal.target, goal.quantity, "objective")
         return self

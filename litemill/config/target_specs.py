@@ -15,8 +15,9 @@ from litemill.config.base import Section
 from litemill.config.names import plain_name
 from litemill.errors import shown
 
-Quantity = Literal["latency", "size", "arena"]
-"""What a budget or an objective may ask of a target: the median, the bytes that it stores, the arena it works in."""
+Quantity = Literal["latency", "size", "arena", "memory", "delegation"]
+"""What a budget or an objective may ask of a target: the median, the bytes that it stores, the arena it works in, the
+peak memory, the share of ops that an accelerator takes."""
 ON_DEVICE = "device:"
 """Before a path of `benchmark_model` on the device; any other is pushed."""
 SSH_ADDRESS, ADB_ADDRESS = "ssh://[user@]host[:port]", "adb://SERIAL"
@@ -73,7 +74,7 @@ class TargetSpec(Section):
 
     def withholds(self, quantity: Quantity) -> bool:
         """Whether a quantity that the kind tells cannot be ranked and gated with these options."""
-        return quantity == "latency" and self.emulates
+        return quantity in ("latency", "memory") and self.emulates
 
     def missing(self) -> list[str]:
         """What this machine lacks to measure on it, as sentences about the target; empty where all is there."""
@@ -161,6 +162,11 @@ class RemoteSpec(TimedSpec):
     def emulates(self) -> bool:
         """See `TargetSpec.emulates`."""
         return self.emulated or super().emulates
+
+    def withholds(self, quantity: Quantity) -> bool:
+        """See `TargetSpec.withholds`. Of its ops on the CPU benchmark_model does not say who computes them."""
+        silent = quantity == "delegation" and self.runs_by == "benchmark_model" and self.accelerator == "cpu"
+        return silent or super().withholds(quantity)
 
     def files(self) -> dict[str, str]:
         """Files on this machine that are needed, by option."""

@@ -71,6 +71,7 @@ TARGETS = Registry(
             "this machine: LiteRT in a process of its own",
             "litemill.benchmark.litert:LiteRtTarget",
             TimedSpec,
+            tells=frozenset({"latency", "size", "memory", "delegation"}),
             times_here=True,
         ),
         TargetKind(
@@ -78,6 +79,7 @@ TARGETS = Registry(
             "a device behind OpenSSH, by our Python runner or benchmark_model",
             "litemill.benchmark.registry:open_ssh",
             SshSpec,
+            tells=frozenset({"latency", "size", "memory", "delegation"}),
             address=SSH_ADDRESS,
         ),
         TargetKind(
@@ -85,6 +87,7 @@ TARGETS = Registry(
             "an Android device, by the user's benchmark_model or our Python runner",
             "litemill.benchmark.registry:open_adb",
             AdbSpec,
+            tells=frozenset({"latency", "size", "memory", "delegation"}),
             address=ADB_ADDRESS,
         ),
         TargetKind(
@@ -100,7 +103,7 @@ TARGETS = Registry(
                 "Arm Ethos-U NPU, estimated by its compiler Vela",
                 "litemill.benchmark.ethos:EthosTarget",
                 EthosSpec,
-                tells=frozenset({"latency", "size", "arena"}),
+                tells=frozenset({"latency", "size", "arena", "memory", "delegation"}),
                 micro=True,
             )
             for size in ETHOS
@@ -110,7 +113,7 @@ TARGETS = Registry(
             "Coral Edge TPU, by edgetpu_compiler or, without it, by rules: ops and memory, no latency",
             "litemill.benchmark.edgetpu:EdgeTpuTarget",
             EdgeTpuSpec,
-            tells=frozenset({"size"}),
+            tells=frozenset({"size", "delegation"}),
         ),
     ],
 )
@@ -202,5 +205,11 @@ def check_named(targets: Sequence[TargetSpec], name: str, quantity: Quantity, wh
     if name not in known:
         raise ValueError(f"{where} names target {name!r}, which is not in targets; {nearest(name, list(known))}")
     if not tells(known[name], quantity):
-        words = {"latency": "latency", "size": "size of its own", "arena": "arena"}
+        words = {
+            "latency": "latency",
+            "size": "size of its own",
+            "arena": "arena",
+            "memory": "peak memory",
+            "delegation": "share of delegated ops",
+        }
         raise ValueError(f"{where}: target {name!r} tells no {words[quantity]}")

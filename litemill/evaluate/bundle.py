@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from litemill.artifacts.bundle import read_bundle
 from litemill.artifacts.files import read_manifest, staged, write_manifest
@@ -16,10 +12,10 @@ from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE
 from litemill.errors import InputError
 from litemill.evaluate.jobs import EvaluateJob
-from litemill.evaluate.statistics import RESAMPLES, paired_bootstrap_difference, paired_proportion_difference
-from litemill.evidence import DatasetManifest, Estimate, Evaluation
+from litemill.evaluate.pairs import Samples, paired_drop, read_samples
+from litemill.evidence import DatasetManifest, Evaluation
 from litemill.process.isolation import run_isolated
-from litemill.tasks import metric_of, task_of
+from litemill.tasks import task_of
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +23,6 @@ TIME_LIMIT = 3600.0
 """Seconds that one variant may take."""
 
 SPLIT = "test"
-COPIED_BYTES, FEWEST_RESAMPLES = 100 << 30, 200
-"""Of a user's own metric of large outputs: each resample copies them all, at some 5 GB a second."""
-
-
-class Samples(NamedTuple):
-    """What `samples.npz` holds for each test sample (see litemill.tasks.Outcomes)."""
-
-    outcome: NDArray[Any]
-    prediction: NDArray[Any]
-    target: NDArray[Any]
 
 
 def evaluate_bundle(
@@ -99,8 +85,7 @@ def _read_reference(folder: Path, data: DatasetManifest) -> Samples:
         raise InputError(f"the baseline's evaluation failed: {evaluation.reason}", where=str(folder))
     if evaluation.data_sha256 != data.splits[SPLIT].x_sha256:
         raise InputError("the baseline was evaluated on other samples", where=str(folder), fix="Evaluate it again")
-    with np.load(folder / SAMPLES, allow_pickle=False) as samples:
-        return Samples(samples["outcome"], samples["prediction"], samples["target"])
+    return read_samples(folder / SAMPLES)
 
 
 def worker_module() -> str:
@@ -118,25 +103,8 @@ def _complete(folder: Path, name: str, reason: str, data: DatasetManifest, basel
     evaluation = read_manifest(folder / EVALUATION, Evaluation)
     evaluation.data_sha256 = digest
     if baseline is not None:
-        with np.load(folder / SAMPLES, allow_pickle=False) as samples:
-            found = Samples(samples["outcome"], samples["prediction"], samples["target"])
-        evaluation.drop = _drop(evaluation, baseline, found)
+        found = read_samples(folder / SAMPLES)
+        evaluation.drop = paired_drop(evaluation, baseline, found)
         if len(found.prediction):
             evaluation.agreement = task_of(data.task).agreement(found.prediction, baseline.prediction)
     return evaluation
-
-
-def _drop(evaluation: Evaluation, baseline: Samples, found: Samples) -> Estimate:
-    """Loss of the metric against the baseline; positive is worse, also for a metric of which less is better."""
-    better, worse = (baseline, found) if evaluation.higher_is_better else (found, baseline)
-    if baseline.outcome.dtype == bool and baseline.outcome.ndim == 1:
-        return paired_proportion_difference(better.outcome, worse.outcome)
-    metric = metric_of(evaluation.metric)
-    first, second = (metric.over(samples.outcome, samples.target) for samples in (better, worse))
-    resamples = RESAMPLES if metric.weighted else _affordable(found.outcome.nbytes)
-    return paired_bootstrap_difference(first, second, len(found.outcome), resamples=resamples)
-
-
-def _affordable(outcome_bytes: int) -> int:
-    """Resamples that copy no more than `COPIED_BYTES` of outcomes in all."""
-    return int(np.clip(COPIED_BYTES // max(1, 2 * outcome_bytes), FEWEST_RESAMPLES, RESAMPLES))

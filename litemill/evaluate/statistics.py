@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ RESAMPLES = 2000
 JACKKNIFE = 1000
 
 
-def paired_proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Estimate:
-    """Difference of two proportions over the same samples, with its 95 % confidence interval.
+def paired_proportion_difference(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float = CONFIDENCE
+) -> Estimate:
+    """Difference of two proportions over the same samples, with its confidence interval.
 
     Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired data",
     Statistics in Medicine 17 (1998), method 10: Wilson's score intervals of both proportions, combined with their
@@ -27,6 +30,7 @@ def paired_proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bo
     Args:
         first: `[samples]`, whether each sample was a success under the first model.
         second: `[samples]`, the same under the second.
+        confidence: Of the interval.
 
     Returns:
         proportion(first) − proportion(second), between −1 and 1.
@@ -40,7 +44,8 @@ def paired_proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bo
         raise ValueError(f"paired samples of the same number, not {first.shape} and {second.shape}")
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    (p1, low1, high1), (p2, low2, high2) = (_wilson(int(outcome.sum()), n) for outcome in (first, second))
+    right = (int(outcome.sum()) for outcome in (first, second))
+    (p1, low1, high1), (p2, low2, high2) = (_wilson(successes, n, confidence) for successes in right)
     phi = _phi(both, only_first, only_second, neither)
     difference = p1 - p2
     below = (p1 - low1) ** 2 - 2 * phi * (p1 - low1) * (high2 - p2) + (high2 - p2) ** 2
@@ -50,10 +55,23 @@ def paired_proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bo
     )
 
 
-def _wilson(successes: int, n: int) -> tuple[float, float, float]:
-    """A proportion with the bounds of Wilson's score interval."""
-    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return successes / n, float(interval.low), float(interval.high)
+def proportion(outcome: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Estimate:
+    """A proportion with Wilson's score interval.
+
+    Args:
+        outcome: `[samples]`, whether each was a success.
+        confidence: Of the interval.
+    """
+    value, low, high = _wilson(int(np.count_nonzero(outcome)), len(outcome), confidence)
+    return Estimate(value=value, ci=(low, high))
+
+
+def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float, float]:
+    """A proportion with the bounds of Wilson's score interval (E. B. Wilson, JASA 22, 1927)."""
+    share, z2 = successes / n, NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    arm = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return share, max(0.0, centre - arm), min(1.0, centre + arm)
 
 
 def _phi(both: int, only_first: int, only_second: int, neither: int) -> float:

@@ -17,7 +17,7 @@ from litemill.evaluate.score import score
 from litemill.evidence import Evaluation
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
-from litemill.tasks import METRICS, metric_of
+from litemill.tasks import METRICS, metric_of, task_of
 
 
 def evaluate(data: Job) -> None:
@@ -29,7 +29,9 @@ def evaluate(data: Job) -> None:
     runner = Runner(variant, kernels=job.kernels, output=job.output)
     output_bytes = 4 * int(np.prod(runner.output["shape"][1:]))
     found, value, by_class = score(runner.run, test, about, job.output_is, output_bytes)
-    np.savez_compressed(out / SAMPLES, outcome=found.outcome, prediction=found.prediction, target=found.target)
+    labels = {"label": np.asarray(test.y, np.int64)} if task_of(about.task).strata else {}
+    kept = {"outcome": found.outcome, "prediction": found.prediction, "target": found.target}
+    np.savez_compressed(out / SAMPLES, allow_pickle=False, **kept, **labels)
     evaluation = Evaluation(
         recipe=job.name,
         sha256=sha256_of(variant),

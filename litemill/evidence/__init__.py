@@ -8,6 +8,7 @@ from litemill.evidence.champion import CHAMPION, ChampionVersion
 from litemill.evidence.failure import Failure
 from litemill.evidence.graph import Delegation, GraphReport, LayerProof, WeightInfo
 from litemill.evidence.outcome import Evaluation, Measurement, Parity
+from litemill.evidence.proof import ClassDrop, Family, Proof
 from litemill.evidence.sources import DatasetManifest, ModelManifest, SplitInfo, StepRecord
 from litemill.evidence.training import (
     SPARSITY_TOLERANCE,
@@ -27,6 +28,7 @@ __all__ = [
     "SPARSITY_TOLERANCE",
     "CalibrationReport",
     "ChampionVersion",
+    "ClassDrop",
     "ClusterFindings",
     "DatasetManifest",
     "Delegation",
@@ -34,6 +36,7 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "Failure",
+    "Family",
     "FinetuneFindings",
     "GraphReport",
     "KernelFindings",
@@ -43,6 +46,7 @@ __all__ = [
     "Measurement",
     "ModelManifest",
     "Parity",
+    "Proof",
     "PruneFindings",
     "QatFindings",
     "SlimReport",

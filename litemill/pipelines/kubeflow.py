@@ -94,6 +94,8 @@ class _Begun(NamedTuple):
     reference: Any
     champion: dict[str, Any]
     """What every delivery gets besides: the champion, where the config names a registered model."""
+    version: dict[str, Any]
+    """The champion's version, likewise."""
 
 
 def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experiment: str) -> _Begun:
@@ -150,6 +152,7 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         baseline=baseline,
         reference=judged.outputs["evaluation"],
         champion=_fetched(spec, add, started),
+        version={"champion_version": started.outputs["champion_version"]} if _registered(spec) else {},
     )
 
 
@@ -223,6 +226,9 @@ def _end(
         budget=_plain(spec)["budget"],
         objective=spec.objective,
         diagnosis=begun.diagnosis,
+        reference=begun.reference,
+        **_registered(spec),
+        **begun.version,
         **limits,
     )
     if spec.release:

@@ -26,6 +26,8 @@ class Preview(Evidence):
     name: str
     targets: list[str]
     objective: str
+    budget: list[str] = Field(description="the limits in words")
+    confidence: float = Field(description="of all intervals of the gate together")
     models: list[PreviewedModel] = Field(description="parents first")
     tasks: list[str] = Field(description="all of the run, those of recipes included")
 
@@ -42,6 +44,8 @@ def preview(spec: RunSpec) -> Preview:
         name=spec.name,
         targets=[target.name for target in spec.targets],
         objective=str(spec.objective),
+        budget=spec.budget.phrases(),
+        confidence=spec.budget.confidence,
         models=models,
         tasks=[
             *first,

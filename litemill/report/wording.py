@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from litemill.config.budget import Budget
 from litemill.config.objective import Objective
-from litemill.config.run import Budget
 from litemill.evidence import Estimate
 from litemill.select.results import TargetResult, VariantResult
 
@@ -103,15 +103,8 @@ def on_target(found: TargetResult | None, kind: str) -> str:
 
 
 def budget(limits: Budget) -> list[str]:
-    """The limits, one phrase each; empty when nothing is limited."""
-    message = []
-    if limits.max_accuracy_drop is not None:
-        message.append(f"accuracy drop at most {limits.max_accuracy_drop:g}")
-    if limits.max_size_bytes is not None:
-        message.append(f"size at most {limits.max_size_bytes:,} bytes")
-    message += [f"p50 on {target} at most {limit:g} ms" for target, limit in limits.max_latency_ms.items()]
-    message += [f"arena on {target} at most {limit:,} bytes" for target, limit in limits.max_arena_bytes.items()]
-    return message
+    """The limits, one phrase each; empty when nothing is limited (`Budget.phrases`)."""
+    return limits.phrases()
 
 
 def objective(name: str) -> str:

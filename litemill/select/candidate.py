@@ -57,6 +57,32 @@ class Candidate(BaseModel):
         """Bytes of the file."""
         return self.variant.size_bytes
 
+    @property
+    def gzip(self) -> int:
+        """Bytes of the file, compressed."""
+        return self.variant.gzip_bytes
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates of one inference, where the graph was read."""
+        return self.variant.graph.macs or None if self.variant.graph else None
+
+    def arena(self, target: str) -> int | None:
+        """Bytes of working memory on a target that takes it and tells them."""
+        measurement = self.measurements.get(target)
+        return measurement.arena_bytes if measurement and measurement.status == "ok" else None
+
+    def memory(self, target: str) -> int | None:
+        """Peak memory in bytes on a target that takes it and tells it; that of an emulated device means nothing."""
+        measurement = self.measurements.get(target)
+        told = measurement is not None and measurement.status == "ok" and measurement.kind != "emulated"
+        return measurement.peak_memory_bytes if measurement and told else None
+
+    def delegated(self, target: str) -> float | None:
+        """Share of its ops that the accelerator of a target takes, where it tells that."""
+        measurement = self.measurements.get(target)
+        return measurement.delegated_fraction if measurement and measurement.status == "ok" else None
+
     def median_ms(self, target: str) -> float | None:
         """Its median latency on a target, where there is one that may be ranked."""
         found = self.latency(target)

@@ -2,119 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from litemill.config.budget import Budget
 from litemill.config.objective import Objective
-from litemill.config.run import Budget
-from litemill.evidence import Measurement, Verdict
+from litemill.evidence import Estimate, Family, Proof, Verdict
 from litemill.select.candidate import Candidate
+from litemill.select.limits import HOW, Check, Limits, written
 
 
 @dataclass(frozen=True)
-class Check:
-    """One limit of the budget on one variant."""
+class Ruling:
+    """What the gate says about a variant.
+
+    Attributes:
+        verdict: The worst of all limits.
+        reasons: Those behind it; with no limit broken, the limits kept.
+        refused_by: Keys of the limits that are not kept.
+        admissible: Whether it may be shipped: with `on_inconclusive: pass` also what the samples do not settle.
+    """
 
     verdict: Verdict
-    reason: str
+    reasons: list[str]
+    refused_by: list[str] = field(default_factory=list)
+    admissible: bool = False
 
 
-def settle(value: float, interval: tuple[float, float], limit: float) -> Verdict:
-    """Compare a value known up to an interval with an upper limit.
-
-    Returns:
-        `pass` where the whole interval keeps the limit, `fail` where all of it breaks it, else `inconclusive`.
-    """
-    low, high = min(*interval, value), max(*interval, value)
-    if high <= limit:
-        return "pass"
-    return "fail" if low > limit else "inconclusive"
-
-
-def judge(evidence: Candidate, budget: Budget, objective: Objective) -> tuple[Verdict, list[str]]:
+def judge(
+    evidence: Candidate,
+    budget: Budget,
+    objective: Objective,
+    *,
+    proof: Proof | None = None,
+    family: Family | None = None,
+    champion: Candidate | None = None,
+) -> Ruling:
     """Apply a budget to one variant.
 
-    Returns:
-        The verdict (the worst of all limits) and the reasons behind it; with no limit broken, the limits kept.
+    Args:
+        evidence: Of the variant.
+        budget: The limits.
+        objective: What is minimised, which has to be known of it.
+        proof: The intervals to go by; the evaluation's own without it.
+        family: How many variants are judged together.
+        champion: What it must not be worse than.
     """
     if evidence.failure:
-        return "fail", [evidence.failure]
-    checks = [*_wrong_answers(evidence), *_limits(evidence, budget), *_rankable(evidence, objective)]
-    for verdict in ("fail", "inconclusive"):
+        return Ruling("fail", [evidence.failure], ["failed"])
+    proof = proof or Proof(drop=evidence.evaluation.drop if evidence.evaluation else None)
+    limits = Limits(evidence, budget, proof, family or Family(variants=1))
+    checks = [*limits.wrong_answers(), *limits.limits(), *limits.rankable(objective)]
+    if champion and champion.variant.champion and champion.variant.champion.there:
+        checks += _beside(limits, champion, objective)
+    refused_by = list(dict.fromkeys(check.key for check in checks if check.verdict != "pass"))
+    for verdict in HOW:
         reasons = [check.reason for check in checks if check.verdict == verdict]
-        if reasons:
-            return verdict, reasons
-    return "pass", [check.reason for check in checks]
+        if verdict != "pass" and reasons:
+            lacking = any(check.lacking for check in checks if check.verdict == verdict)
+            admissible = verdict == "inconclusive" and budget.on_inconclusive == "pass" and not lacking
+            return Ruling(verdict, reasons, refused_by, admissible)
+    return Ruling("pass", [check.reason for check in checks], [], admissible=True)
 
 
-def _wrong_answers(evidence: Candidate) -> list[Check]:
-    """A variant that answers wrongly on one of its targets is not shipped, whatever its speed."""
-    return [
-        Check("fail", f"wrong outputs on {target}: {measurement.reason or 'parity failed'}")
-        for target, measurement in evidence.measurements.items()
-        if measurement.parity is not None and not measurement.parity.ok
-    ]
-
-
-def _limits(evidence: Candidate, budget: Budget) -> list[Check]:
-    checks = []
-    if budget.max_accuracy_drop is not None:
-        checks.append(_accuracy(evidence, budget.max_accuracy_drop))
-    if budget.max_size_bytes is not None:
-        size, limit = evidence.variant.size_bytes, budget.max_size_bytes
-        sign = "within" if size <= limit else "above"
-        checks.append(Check("pass" if size <= limit else "fail", f"size {size:,} bytes is {sign} {limit:,}"))
-    checks += [_latency(evidence, target, limit) for target, limit in budget.max_latency_ms.items()]
-    checks += [_arena(evidence, target, limit) for target, limit in budget.max_arena_bytes.items()]
-    return checks
-
-
-def _accuracy(evidence: Candidate, limit: float) -> Check:
-    drop = evidence.evaluation.drop if evidence.evaluation else None
+def _beside(limits: Limits, champion: Candidate, objective: Objective) -> list[Check]:
+    """It must not be worse than the champion: not in what the budget limits, nor in what is minimised."""
+    name = str(champion.variant.champion)
+    if champion.failure:
+        return [Check("inconclusive", f"not compared with the champion ({name}): {champion.failure}", "champion")]
+    against = f" against the champion ({name})"
+    drop, limit = limits.proof.champion_drop, limits.budget.max_accuracy_drop
     if drop is None:
-        return Check("inconclusive", "accuracy drop unknown: no baseline was evaluated beside it")
-    verdict = settle(drop.value, drop.ci, limit)
-    how = {"pass": "within", "fail": "above", "inconclusive": "not settled against"}[verdict]
-    text = f"accuracy drop {drop.value:.4f} [{drop.ci[0]:.4f}, {drop.ci[1]:.4f}] is {how} {limit:g}"
-    return Check(verdict, text + ("; more test samples would settle it" if verdict == "inconclusive" else ""))
+        reason = f"accuracy drop{against} unknown: there are no figures for each sample"
+        return [Check("inconclusive", reason, "champion", lacking=True)]
+    if limit is not None:
+        checks = [limits.drop(f"accuracy drop{against}", drop, limit, "champion")]
+    else:
+        worse = drop.ci[0] > 0
+        words = "shows that it is worse" if worse else "does not show it to be worse"
+        checks = [Check("fail" if worse else "pass", f"accuracy drop{against} {written(drop)} {words}", "champion")]
+    if limits.budget.max_class_drop is not None:
+        found = limits.proof.champion_class_drop
+        checks.append(limits.class_drop(found, limits.budget.max_class_drop, "champion", against))
+    return [*checks, *_cost_beside(limits.one, champion, objective, drop)]
 
 
-def _latency(evidence: Candidate, target: str, limit: float) -> Check:
-    measurement = evidence.latency(target)
-    if measurement is None:
-        reason = _missing(evidence.measurements.get(target), timed=True)
-        return Check("inconclusive", f"no latency on {target}: {reason}")
-    value = measurement.latency_ms["p50"]
-    low, high = measurement.latency_ci_ms.get("p50", (value, value))
-    verdict = settle(value, (low, high), limit)
-    how = {"pass": "within", "fail": "above", "inconclusive": "not settled against"}[verdict]
-    spread = f" [{low:.3g}, {high:.3g}]" if low < high else ""
-    return Check(verdict, f"{measurement.kind} p50 on {target} {value:.3g}{spread} ms is {how} {limit:g} ms")
-
-
-def _arena(evidence: Candidate, target: str, limit: int) -> Check:
-    """Memory is the same in every run, so there is no interval to settle."""
-    measurement = evidence.measurements.get(target)
-    arena = measurement.arena_bytes if measurement and measurement.status == "ok" else None
-    if measurement is None or arena is None:
-        return Check("inconclusive", f"no arena on {target}: {_missing(measurement)}")
-    sign = "within" if arena <= limit else "above"
-    verdict: Verdict = "pass" if arena <= limit else "fail"
-    return Check(verdict, f"{measurement.kind} arena on {target} {arena:,} bytes is {sign} {limit:,}")
-
-
-def _rankable(evidence: Candidate, objective: Objective) -> list[Check]:
-    """An objective on a target needs that target's figure."""
-    if objective.value(evidence) is not None:
+def _cost_beside(one: Candidate, champion: Candidate, objective: Objective, drop: Estimate) -> list[Check]:
+    """What is minimised must not be more than the champion's, unless the variant is shown to be more accurate."""
+    own, theirs = objective.value(one), objective.value(champion)
+    if own is None or theirs is None:
         return []
-    reason = _missing(evidence.measurements.get(objective.target), timed=objective.kind == "latency")
-    return [Check("inconclusive", f"the objective needs a {objective.kind} on {objective.target}: {reason}")]
-
-
-def _missing(measurement: Measurement | None, *, timed: bool = False) -> str:
-    if measurement is None:
-        return "it was not measured there"
-    if measurement.status == "failed":
-        return measurement.reason or "the measurement failed"
-    if timed and measurement.kind == "emulated":
-        return "an emulated time is neither ranked nor gated"
-    return "the target reports none"
+    name, more = str(champion.variant.champion), own > theirs
+    found = one.latency(objective.target) if objective.kind == "latency" else None
+    if found and found.ratio_to_champion:
+        low, high = found.ratio_to_champion.ci
+        more = low > 1
+        what = f"p50 on {objective.target} {found.ratio_to_champion.value:.2f} [{low:.2f}, {high:.2f}] times"
+        text = f"{what} that of the champion ({name})"
+    else:
+        how = "more than" if more else "at most"
+        text = f"{objective.written(own)} is {how} the champion's {objective.written(theirs)} ({name})"
+    if not more:
+        return [Check("pass", text, "champion")]
+    if drop.ci[1] < 0:
+        return [Check("pass", f"{text}, but it is shown to be more accurate", "champion")]
+    return [Check("fail", f"{text}, and it is not shown to be more accurate", "champion")]

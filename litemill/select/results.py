@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from litemill.config.run import Budget
-from litemill.evidence import Estimate, Measurement, Status, Verdict
+from litemill.config.budget import Budget
+from litemill.evidence import ChampionVersion, Estimate, Family, Measurement, Proof, Status, Verdict
 from litemill.evidence.display import flat, frame, rows_html
 
 COLUMNS = ("accuracy", "accuracy_drop", "size_bytes", "gzip_bytes", "verdict", "status", "reason")
@@ -28,6 +28,7 @@ class TargetResult(Entry):
     kind: Literal["measured", "estimated", "emulated"] = "measured"
     latency_ms: dict[str, float] = Field(default_factory=dict)
     ratio_to_float32: Estimate | None = None
+    ratio_to_champion: Estimate | None = None
     comparison: str = ""
     init_ms: float | None = None
     first_inference_ms: float | None = None
@@ -73,6 +74,15 @@ class VariantResult(Entry):
     rank: int | None = Field(None, description="1 is the winner; none where the variant is not admissible")
     options: dict[str, Any] = Field(default_factory=dict, description="of the conversion scheme")
     measurements: dict[str, TargetResult] = Field(default_factory=dict)
+    refused_by: list[str] = Field(default_factory=list, description="keys that keep it from being shipped")
+    macs: int | None = Field(None, description="multiply-accumulates of one inference")
+    proof: Proof = Field(Proof(), description="intervals the gate went by, of all variants together")
+
+
+class ChampionResult(VariantResult):
+    """The registry's champion, evaluated and measured beside the variants; failed where there is none."""
+
+    version: ChampionVersion
 
 
 class Results(Entry):
@@ -88,6 +98,9 @@ class Results(Entry):
     higher_is_better: bool = Field(True, description="of the metric; a drop is a loss either way")
     mlflow_run_id: str = ""
     variants: list[VariantResult] = Field(default_factory=list, description="admissible ones first, by rank")
+    champion: ChampionResult | None = Field(None, description="where the run has a registered model")
+    family: Family = Field(Family(), description="how the intervals of `proof` were made to hold together")
+    decision: str = Field("", description="what is decided and what proves it, in sentences")
 
     def _repr_html_(self) -> str:
         """The ranked table, for a notebook."""

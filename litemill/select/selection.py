@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from litemill.config.budget import Budget
 from litemill.config.objective import Objective
-from litemill.config.run import Budget
-from litemill.evidence import Evaluation, Verdict
+from litemill.evidence import Family, Proof, Verdict
 from litemill.select.candidate import Candidate
 from litemill.select.gate import judge
 from litemill.select.pareto import pareto_front
-from litemill.select.results import Results, TargetResult, VariantResult
+from litemill.select.proof import prove
 
 
 class Judgement(BaseModel):
-    """What the gate says about one variant. `rank` 1 is the winner; only a `pass` has one."""
+    """What the gate says about one variant. `rank` 1 is the winner; only what is admissible has one."""
 
     recipe: str
     verdict: Verdict
     reasons: list[str] = Field(default_factory=list)
+    refused_by: list[str] = Field(default_factory=list)
+    proof: Proof = Proof()
     pareto: bool = False
     rank: int | None = None
 
@@ -32,93 +35,56 @@ class Selection(BaseModel):
     winner: str = ""
     reason: str = ""
     judgements: list[Judgement] = Field(default_factory=list)
+    family: Family = Family()
 
 
-def select(evidence: Sequence[Candidate], budget: Budget, objective: str | Objective) -> Selection:
+def select(
+    evidence: Sequence[Candidate],
+    budget: Budget,
+    objective: str | Objective,
+    *,
+    champion: Candidate | None = None,
+    reference: Path | None = None,
+) -> Selection:
     """Judge every variant by the budget and rank the admissible ones by the objective.
 
-    Only a `pass` is admissible: an inconclusive variant is never shipped, and neither is a failed one.
+    A `pass` is admissible. An inconclusive variant is shipped only where the budget says `on_inconclusive: pass` and no
+    evidence is missing; a failed one never is. The intervals of all variants hold together (see `Proof`).
 
     Args:
-        evidence: One entry a recipe; failed recipes included.
+        evidence: One entry a recipe; failed recipes included, the champion not.
         budget: The limits.
-        objective: `size` (bytes of the `.tflite`, then compressed bytes), `size:<target>` (bytes that it stores) or
-            `latency:<target>`.
+        objective: `size` (bytes of the `.tflite`, then compressed bytes), `latency:<target>` or another (`OBJECTIVES`).
+        champion: The registry's, evaluated and measured beside them: the winner must not be worse.
+        reference: Evaluation of the float32 baseline bundle, whose samples the variants are paired with.
     """
     objective = Objective.parse(objective) if isinstance(objective, str) else objective
-    judgements = []
+    judgements, admissible = [], []
     front = _front(evidence, objective)
+    proofs = prove(evidence, budget, champion=champion, reference=reference)
     for entry in evidence:
-        verdict, reasons = judge(entry, budget, objective)
+        proof = proofs.of(entry)
+        ruling = judge(entry, budget, objective, proof=proof, family=proofs.family, champion=champion)
         judgements.append(
-            Judgement(recipe=entry.recipe, verdict=verdict, reasons=reasons, pareto=entry.recipe in front)
+            Judgement(
+                recipe=entry.recipe,
+                verdict=ruling.verdict,
+                reasons=ruling.reasons,
+                refused_by=[] if ruling.admissible else ruling.refused_by,
+                proof=proof,
+                pareto=entry.recipe in front,
+            )
         )
-    admissible = [entry for entry, output in zip(evidence, judgements, strict=True) if output.verdict == "pass"]
+        if ruling.admissible:
+            admissible.append(entry)
     ranked = _ranked(admissible, objective)
     places = {entry.recipe: place for place, entry in enumerate(ranked, start=1)}
     for judgement in judgements:
         judgement.rank = places.get(judgement.recipe)
     if not ranked:
-        return Selection(reason=_why_none(judgements), judgements=judgements)
-    return Selection(winner=ranked[0].recipe, reason=_why(ranked, objective), judgements=judgements)
-
-
-def build_results(
-    name: str,
-    evidence: Sequence[Candidate],
-    selection: Selection,
-    budget: Budget,
-    objective: str,
-    mlflow_run_id: str = "",
-) -> Results:
-    """Bring evidence and judgements together as `results.json`: by rank, then the others as they were given."""
-    rows = [_row(entry, output) for entry, output in zip(evidence, selection.judgements, strict=True)]
-    rows.sort(key=lambda row: math.inf if row.rank is None else row.rank)
-    return Results(
-        name=name,
-        winner=selection.winner,
-        reason=selection.reason,
-        objective=objective,
-        budget=budget,
-        baseline=_baseline(evidence),
-        higher_is_better=all(found.higher_is_better for found in _evaluations(evidence)),
-        mlflow_run_id=mlflow_run_id,
-        variants=rows,
-    )
-
-
-def _evaluations(evidence: Sequence[Candidate]) -> list[Evaluation]:
-    """Those that are there."""
-    return [entry.evaluation for entry in evidence if entry.evaluation and entry.evaluation.status == "ok"]
-
-
-def _baseline(evidence: Sequence[Candidate]) -> float | None:
-    """The baseline's metric: what a variant has and the drop it was paired to have."""
-    paired = (found for found in _evaluations(evidence) if found.drop)
-    return next((one.value + (1 if one.higher_is_better else -1) * one.drop.value for one in paired if one.drop), None)
-
-
-def _row(entry: Candidate, output: Judgement) -> VariantResult:
-    variant, evaluation = entry.variant, entry.evaluation
-    evaluated = evaluation is not None and evaluation.status == "ok"
-    return VariantResult(
-        recipe=variant.recipe,
-        steps=variant.steps,
-        status="failed" if entry.failure else "ok",
-        reason="; ".join(output.reasons),
-        accuracy=evaluation.value if evaluation and evaluated else None,
-        accuracy_drop=evaluation.drop if evaluation and evaluated else None,
-        metric=evaluation.metric if evaluation and evaluated else "",
-        size_bytes=variant.size_bytes,
-        gzip_bytes=variant.gzip_bytes,
-        sha256=variant.sha256,
-        sparsity=variant.graph.sparsity if variant.graph else None,
-        verdict=output.verdict,
-        pareto=output.pareto,
-        rank=output.rank,
-        options=variant.options,
-        measurements={target: TargetResult.of(found) for target, found in entry.measurements.items()},
-    )
+        return Selection(reason=_why_none(judgements), judgements=judgements, family=proofs.family)
+    reason = _why(ranked, objective)
+    return Selection(winner=ranked[0].recipe, reason=reason, judgements=judgements, family=proofs.family)
 
 
 def _front(evidence: Sequence[Candidate], objective: Objective) -> set[str]:
@@ -172,13 +138,11 @@ def _why(ranked: Sequence[Candidate], objective: Objective) -> str:
 
 def _praise(best: Candidate, objective: Objective) -> tuple[str, str]:
     """What the winner is, and the figure that shows it."""
-    target = objective.target
-    found = best.measurements[target] if target else None
-    if found is None:
-        return "smallest", f"{best.variant.size_bytes:,} bytes"
+    value, found = objective.value(best), best.measurements.get(objective.target)
+    figure = objective.written(value) if value is not None else "unknown"
     if objective.kind == "latency":
-        return f"fastest on {target}", f"p50 {found.latency_ms['p50']:.3g} ms ({found.kind})"
-    return f"smallest on {target}", f"{found.realised_bytes:,} bytes stored ({found.kind})"
+        figure = f"p50 {figure}"
+    return objective.winner, f"{figure} ({found.kind})" if objective.target and found else figure
 
 
 def _within_noise(best: Candidate, other: Candidate, target: str) -> bool:

@@ -25,6 +25,7 @@ def compare(
     measurements: Folders = (),
     *,
     out: str | Path,
+    reference: str | Path | None = None,
     budget: Budget | Mapping[str, Any] | None = None,
     objective: str = "size",
     name: str = "",
@@ -34,13 +35,15 @@ def compare(
     A failed conversion, evaluation or measurement takes part with its reason.
 
     Args:
-        variants: Folder that `convert` wrote, or several: one for each model.
+        variants: Folder that `convert` wrote, or several: one for each model; that of `champion` may be among them.
         evaluation: Folder that `evaluate` wrote for it; as many as `variants`, in the same order.
         measurements: Folders that `benchmark` wrote, of any target and model.
         out: Folder to write: `results.json`, `report.html`, `summary.md` and every variant with its evidence; it must
             not exist yet.
+        reference: Evaluation of the baseline that the variants were paired with: from its samples the intervals of all
+            variants are made to hold together. Without it they are wider than need be (Bonferroni).
         budget: The `budget` section of a run config; no limits without it.
-        objective: `size`, `size:<target>` or `latency:<target>`: what to minimise.
+        objective: `size`, `gzip`, `latency:<target>` or another: what to minimise.
         name: How results and report are headed; by default the name of `out`.
 
     Returns:
@@ -70,7 +73,8 @@ def compare(
         for candidate in candidates:
             lay_out(candidate, folder / VARIANTS / candidate.recipe)
         title = name or Path(out).name
-        return write_comparison(candidates, folder, name=title, budget=limits, objective=objective)
+        paired = None if reference is None else Path(reference)
+        return write_comparison(candidates, folder, name=title, budget=limits, objective=objective, reference=paired)
 
 
 def _paths(given: Folders) -> list[Path]:

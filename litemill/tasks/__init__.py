@@ -24,6 +24,7 @@ __all__ = [
     "OutputIs",
     "Reading",
     "Task",
+    "class_figures_of",
     "decisions",
     "default_metric",
     "merged",
@@ -66,6 +67,16 @@ def decisions(task: str, output_is: OutputIs = "", boxes: BoxLayout | None = Non
     """
     decide = TASKS[task].decide if task in TASKS else None
     return Decisions(TASKS[task], decide, Reading(output_is=output_is, boxes=boxes)) if decide else None
+
+
+def class_figures_of(task: str, metric: str) -> str:
+    """Name of the figure that is known for each class where variants are judged by a metric; empty where none is."""
+    if task not in TASKS:
+        return ""
+    if TASKS[task].strata:
+        return "accuracy"
+    figure = TASKS[task].class_figures.get(metric)
+    return figure.name if figure else ""
 
 
 def task_of(name: str) -> Task:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from litemill.errors import InputError, StepFailed
+from litemill.tasks.by_class import AVERAGE_PRECISION, F1
 from litemill.tasks.labels import several_labels
 from litemill.tasks.scores import average_precisions
 from litemill.tasks.task import NOTHING, Array, Breakdown, Outcomes, Reading, Task
@@ -84,5 +85,6 @@ MULTILABEL = Task(
     outcomes=_outcomes,
     decide=_decide,
     breakdown=_breakdown,
+    class_figures={"map": AVERAGE_PRECISION, "f1": F1},
     columns=True,
 )

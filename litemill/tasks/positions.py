@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from litemill.errors import InputError, StepFailed
+from litemill.tasks.by_class import F1, IOU
 from litemill.tasks.labels import position_classes
 from litemill.tasks.task import NOTHING, UNKNOWN, Array, Breakdown, Outcomes, Reading, Task
 
@@ -140,6 +141,7 @@ SEGMENTATION = Task(
     outcomes=outcomes,
     decide=partial(decide_positions, axes=2),
     breakdown=overlap_by_class,
+    class_figures={"miou": IOU, "f1": IOU},
     positions=2,
     settle=settle,
 )
@@ -158,6 +160,7 @@ SEQUENCE = Task(
     outcomes=outcomes,
     decide=partial(decide_positions, axes=1),
     breakdown=f1_by_class,
+    class_figures={"f1": F1},
     positions=1,
     settle=settle,
 )

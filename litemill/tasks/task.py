@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litemill.tasks.boxes import BoxLayout
+
+if TYPE_CHECKING:
+    from litemill.tasks.by_class import ClassFigure
 
 Array = NDArray[Any]
 OutputIs = Literal["", "logits", "probabilities"]
@@ -120,6 +123,8 @@ class Task:
         labelled: Whether decisions are labels such as the targets hold, so that they can be counted as right or wrong.
         settle: Brings the targets of all splits to one meaning, given the label that is not judged, if there is one.
         strata: Whether draws keep the targets in proportion: they are one class for each sample.
+        class_figures: By metric, the figure of each class that its outcomes tell; where each sample has one class, that
+            is the accuracy over the samples of a class, whatever the metric.
     """
 
     name: str
@@ -143,6 +148,7 @@ class Task:
     labelled: bool = True
     settle: Callable[[Sequence[Array], int | None, str], list[Array]] = lambda targets, ignored, where: list(targets)
     strata: bool = False
+    class_figures: Mapping[str, ClassFigure] = field(default_factory=dict)
 
     def agreement(self, found: Array, expected: Array) -> float:
         """Share of the decisions of two models, `[samples, …]`, that agree; 1 where neither decides anything."""

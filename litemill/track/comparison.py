@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litemill.artifacts.files import staged
 from litemill.artifacts.layout import DIAGNOSIS, SAMPLES, SUMMARY, VARIANTS
 from litemill.artifacts.proof import check_variant
-from litemill.config.run import Budget
+from litemill.config.budget import Budget
+from litemill.config.run import CHAMPION
 from litemill.errors import InputError
+from litemill.evidence import ChampionVersion, VariantManifest
 from litemill.report.comparison import write_comparison
+from litemill.select import Candidate
 from litemill.select.evidence_folders import read_candidate
-from litemill.select.results import Results
+from litemill.select.results import Results, VariantResult
 from litemill.track.runs import NOTE, RECIPE, VERDICT
 from litemill.track.store import MAX_TAG, store_errors, write
 
@@ -31,6 +35,8 @@ def compare_runs(
     objective: str,
     out: str | Path,
     diagnosis: str | Path | None = None,
+    reference: str | Path | None = None,
+    champion: ChampionVersion | Mapping[str, str] | None = None,
 ) -> Results:
     """Compare the variants of MLflow runs as `compare` does those of folders, and log the result to the parent run.
 
@@ -42,6 +48,9 @@ def compare_runs(
         objective: What to minimise among those, as the config has it.
         out: Folder for `results.json`, `report.html`, `summary.md` and every variant; it must not exist yet.
         diagnosis: What the doctor wrote before the run; kept beside the results.
+        reference: Evaluation of the baseline, whose samples the variants are paired with.
+        champion: Which version of the registry the winner must not be worse than, as `champion_version` gives it; its
+            run is among `run_ids` where there is one.
 
     Returns:
         The variants, ranked.
@@ -55,6 +64,8 @@ def compare_runs(
     with store_errors("compare variants") as client, staged(Path(out)) as folder:
         runs = {_fetch(client, child, folder / VARIANTS): child for child in run_ids}
         candidates = [read_candidate(folder / VARIANTS / recipe) for recipe in runs]
+        if champion is not None and not any(one.variant.champion for one in candidates):
+            candidates.append(_absent(ChampionVersion.model_validate(champion)))
         results = write_comparison(
             candidates,
             folder,
@@ -63,11 +74,22 @@ def compare_runs(
             objective=objective,
             mlflow_run_id=run_id,
             config=client.get_run(run_id).data.params,
+            reference=None if reference is None else Path(reference),
         )
+        for recipe in runs:  # per-sample outcomes stay with the child runs
+            (folder / VARIANTS / recipe / SAMPLES).unlink(missing_ok=True)
         if diagnosis:
             shutil.copyfile(diagnosis, folder / DIAGNOSIS)
         _publish(client, run_id, runs, results, folder)
     return results
+
+
+def _absent(version: ChampionVersion) -> Candidate:
+    """A champion without evidence: there is none yet, or what should have brought it failed."""
+    reason = "its evidence is missing" if version.there else f"there is {version}"
+    return Candidate(
+        variant=VariantManifest(recipe=CHAMPION, steps=[], scheme="", champion=version, status="failed", reason=reason)
+    )
 
 
 def _fetch(client: MlflowClient, run_id: str, into: Path) -> str:
@@ -83,7 +105,6 @@ def _fetch(client: MlflowClient, run_id: str, into: Path) -> str:
     folder.mkdir(parents=True)
     client.download_artifacts(run_id, "", str(folder))
     check_variant(folder)
-    (folder / SAMPLES).unlink(missing_ok=True)  # per-sample outcomes stay with the child run
     return recipe
 
 
@@ -93,7 +114,7 @@ def _publish(client: MlflowClient, parent_run_id: str, runs: dict[str, str], res
     best = next((variant for variant in results.variants if variant.recipe == results.winner), None)
     metrics: dict[str, float] = {
         "variants": len(results.variants),
-        "admissible": sum(variant.verdict == "pass" for variant in results.variants),
+        "admissible": sum(variant.rank is not None for variant in results.variants),
     }
     if best:
         metrics |= {"winner/size_bytes": best.size_bytes, "winner/gzip_bytes": best.gzip_bytes}
@@ -107,11 +128,34 @@ def _publish(client: MlflowClient, parent_run_id: str, runs: dict[str, str], res
         tags={
             "litemill.winner": results.winner,
             "litemill.outcome": results.reason,
+            "litemill.decision": results.decision,
+            "litemill.budget": "; ".join(results.budget.phrases()) or "none given",
+            "litemill.confidence": f"{results.family.confidence:g} over {results.family.variants} variants together",
+            "litemill.champion": str(results.champion.version) if results.champion else "",
             NOTE: fit((folder / SUMMARY).read_text(encoding="utf-8")),
         },
     )
     for variant in results.variants:
-        write(client, runs[variant.recipe], tags={VERDICT: variant.verdict, "litemill.pareto": str(variant.pareto)})
+        tags = {VERDICT: variant.verdict, "litemill.pareto": str(variant.pareto)}
+        tags |= {"litemill.refused_by": ", ".join(variant.refused_by), "litemill.reasons": variant.reason}
+        write(client, runs[variant.recipe], tags=tags, metrics=proved(variant))
+
+
+def proved(variant: VariantResult) -> dict[str, float]:
+    """The bounds that the gate went by, as metrics of a variant's run."""
+    proof = variant.proof
+    known = {
+        "accuracy_drop": proof.drop,
+        "accuracy": proof.accuracy,
+        "class_drop": proof.class_drop and proof.class_drop.drop,
+        "champion_drop": proof.champion_drop,
+    }
+    found: dict[str, float] = {}
+    for name, estimate in known.items():
+        if estimate:
+            low, high = estimate.ci
+            found |= {f"proof/{name}": estimate.value, f"proof/{name}_low": low, f"proof/{name}_high": high}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def fit(summary: str, limit: int = MAX_TAG) -> str:

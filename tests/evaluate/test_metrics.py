@@ -10,7 +10,7 @@ from sklearn import metrics as expected
 
 from litemill.data.splits import Split
 from litemill.errors import InputError, StepFailed
-from litemill.evaluate.bundle import Samples, _drop
+from litemill.evaluate.pairs import Samples, paired_drop
 from litemill.evaluate.score import Score, score
 from litemill.evidence import DatasetManifest, Evaluation
 from litemill.tasks import METRICS, TASKS, metric_names, metric_of
@@ -128,7 +128,7 @@ def test_a_drop_is_positive_where_the_variant_is_worse(metric: str, higher: bool
     target = label if metric == "auc" else np.empty(0)
     better, worse = (Samples(outcome, np.empty(0), target) for outcome in outcomes)
     evaluation = Evaluation(recipe="r", metric=metric, higher_is_better=higher)
-    drop = _drop(evaluation, better, worse)
+    drop = paired_drop(evaluation, better, worse)
     assert 0 < drop.ci[0] < drop.value < drop.ci[1]
     if metric == "mae":
         assert drop.value == pytest.approx(0.2)

@@ -71,9 +71,10 @@ def test_only_a_pass_is_admissible_and_the_smallest_of_them_wins() -> None:
     }
     reasons = {answered.recipe: answered.reasons for answered in selection.judgements}
     assert reasons["unsettled"] == [
-        "accuracy drop 0.0080 [0.0010, 0.0200] is not settled against 0.01; more test samples would settle it"
+        "accuracy drop 0.0080 [-0.0009, 0.0233] is not settled against 0.01; about 59,000 test samples would settle it,"
+        " there are 1,000"
     ]
-    assert reasons["ruined"] == ["accuracy drop 0.3000 [0.2800, 0.3200] is above 0.01"]
+    assert reasons["ruined"] == ["accuracy drop 0.3000 [0.2745, 0.3255] is above 0.01"]
 
 
 def test_equal_files_are_told_apart_by_their_compressed_size() -> None:
@@ -129,7 +130,10 @@ def test_a_latency_limit_uses_the_interval_of_the_median() -> None:
     evidence = [variant("clear", host=clear), variant("vague", host=vague), variant("slow", host=slow)]
     selection = select(evidence, Budget(max_latency_ms={"host": 1.0}), "size")
     assert [answered.verdict for answered in selection.judgements] == ["pass", "inconclusive", "fail"]
-    assert selection.judgements[1].reasons == ["measured p50 on host 0.9 [0.8, 1.1] ms is not settled against 1 ms"]
+    assert selection.judgements[1].reasons == [
+        "measured p50 on host 0.9 [0.778, 1.14] ms is not settled against 1 ms; "
+        "a measurement about 6 times as long would settle it"
+    ]
 
 
 @pytest.mark.parametrize(
