@@ -23,8 +23,9 @@ from litemill.process.isolation import death
 MODULE = "litemill.pipelines.task"
 LIGHT = (
     "kfp.dsl.executor_main",
-    "mlflow",
+    "litemill.track.store:import_mlflow",
     "litemill.track",
+    "jinja2",
     "litemill.evaluate.worker",
     "litemill.benchmark",
     "litemill.slim.worker",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,22 @@ def artifact_location(uri: str, experiment: str) -> str | None:
     return (database.absolute().parent / ARTIFACTS / experiment).as_uri()
 
 
-@cache
-def _client(uri: str) -> MlflowClient:
+def import_mlflow() -> None:
+    """Import MLflow, quiet, with all that a client of this store loads when it is first used.
+
+    A process that others are forked from calls it once for them; it opens nothing.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    import mlflow
+
+    kind = "sqlalchemy_store" if tracking_uri().startswith(SQLITE) else "rest_store"
+    import_module(f"{mlflow.__name__}.store.tracking.{kind}")
+
+
+@cache
+def _client(uri: str) -> MlflowClient:
+    import_mlflow()
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
