@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -189,6 +191,29 @@ def test_a_long_text_takes_no_time() -> None:
     for text in ("http://" * 20_000, "a." * 100_000, "password" * 50_000, "eyJ" + "a" * 500_000, "://" * 100_000):
         redact(text)
     assert time.monotonic() - began < 60, "linear, also on a slow machine: quadratic would be hours"
+
+
+PROGRAM = """
+import typer
+from litemill.cli import console
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+@app.command()
+def leak() -> None:
+    print("own: https://h/?token=hunter2", end="")
+    raise RuntimeError("bug: Authorization: Bearer hunter2-hunter2")
+
+console.run(app)
+"""
+
+
+def test_the_command_line_prints_none_where_it_writes_to_a_log_and_none_in_the_traceback_of_a_bug() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == f"own: https://h/?token={HIDDEN}"
+    assert done.stderr.splitlines()[-1] == f"RuntimeError: bug: Authorization: Bearer {HIDDEN}"
+    assert "hunter2" not in done.stderr
 
 
 CONFIG = "name: t\nmodel: {uri: %s}\ndata: {kind: python, options: {function: 'a:b', arguments: {%s}}}\n"

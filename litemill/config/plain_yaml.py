@@ -5,6 +5,7 @@ PyYAML alone lets the later of two equal keys win, raises a dozen kinds of error
 
 from __future__ import annotations
 
+import codecs
 import re
 import stat
 from collections.abc import Iterator
@@ -129,10 +130,20 @@ def shown_path(path: Path) -> str:
     return text if text.isprintable() and len(text) <= 1000 else shown(text)
 
 
+MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""Beginnings of files in other encodings, the longest first."""
+
+
 def _decoded(content: bytes, where: str) -> str:
     """The text of a file."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ConfigError("is encoded as UTF-16", where=f"{where}:1", fix="Save it as UTF-8")
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            raise ConfigError(f"is encoded as {encoding}", where=f"{where}:1", fix="Save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

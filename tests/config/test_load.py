@@ -21,6 +21,7 @@ MERGES = "a: &a {k: 1}\n" + "".join(
 )
 BROKEN = {
     "in UTF-16": (GOOD.encode("utf-16"), ":1: is encoded as UTF-16. Save it as UTF-8"),
+    "in UTF-32": (GOOD.encode("utf-32"), ":1: is encoded as UTF-32. Save it as UTF-8"),
     "in Latin-1": ("name: café\n".encode("latin-1"), ":1: byte 0xe9 is not UTF-8"),
     "with NUL": (GOOD.encode() + b"\0", ":5: holds the control character U+0000"),
     "with a bell": (GOOD + 'x: "\\a"\n', ":5: '\\x07' holds the control character U+0007"),
