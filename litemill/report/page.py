@@ -12,8 +12,9 @@ from litemill.artifacts.layout import REPORT, SUMMARY
 from litemill.report import wording
 from litemill.report.figures import figures, targets
 from litemill.report.provenance import flat_facts, provenance
+from litemill.report.techniques import effects, remarks
 from litemill.select import Candidate
-from litemill.select.results import Results, TargetResult
+from litemill.select.results import Results, TargetResult, VariantResult
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -63,8 +64,11 @@ def _context(results: Results, evidence: Mapping[str, Candidate], config: Mappin
         "results": results,
         "winner": next((variant for variant in results.variants if variant.recipe == results.winner), None),
         "usable": [variant for variant in results.variants if variant.status == "ok"],
-        "failed": [variant for variant in results.variants if variant.status == "failed"],
+        "failed": [row for row in _rows(results) if row.status == "failed"],
         "targets": targets(results),
+        "rows": _rows(results),
+        "effects": effects(results, targets(results)),
+        "remarks": remarks(results, evidence, targets(results)),
         "columns": {target: _columns(results, target) for target in targets(results)},
         "figures": figures(results),
         "evidence": evidence,
@@ -72,9 +76,15 @@ def _context(results: Results, evidence: Mapping[str, Candidate], config: Mappin
         "baseline": results.baseline,
         "provenance": provenance(evidence.values()),
         "config": config,
-        "largest": max((variant.size_bytes for variant in results.variants), default=0),
+        "largest": max((one.size_bytes for one in (*results.variants, results.champion) if one), default=0),
         "version": __version__,
     }
+
+
+def _rows(results: Results) -> list[VariantResult]:
+    """The variants, and the champion where there is one."""
+    champion = results.champion
+    return [*results.variants, *([champion] if champion and champion.version.there else [])]
 
 
 def _columns(results: Results, target: str) -> list[str]:

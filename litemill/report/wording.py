@@ -102,6 +102,18 @@ def on_target(found: TargetResult | None, kind: str) -> str:
     return count(found.realised_bytes if kind == "stored" else found.arena_bytes)
 
 
+def sort_value(found: TargetResult, kind: str) -> float | str:
+    """What a column is sorted by; empty where it is not known."""
+    known = {
+        "p50": found.latency_ms.get("p50"),
+        "ratio": found.ratio_to_float32.value if found.ratio_to_float32 else None,
+        "stored": found.realised_bytes,
+        "arena": found.arena_bytes,
+        "taken": found.delegated_fraction,
+    }[kind]
+    return "" if known is None else known
+
+
 def budget(limits: Budget) -> list[str]:
     """The limits, one phrase each; empty when nothing is limited (`Budget.phrases`)."""
     return limits.phrases()

@@ -25,6 +25,7 @@ def build_results(
 ) -> Results:
     """Bring evidence and judgements together as `results.json`: by rank, then the others as they were given."""
     rows = [_row(entry, output) for entry, output in zip(evidence, selection.judgements, strict=True)]
+    grounds = grounds_of(evidence, selection, budget, champion)
     rows.sort(key=lambda row: math.inf if row.rank is None else row.rank)
     return Results(
         name=name,
@@ -38,7 +39,8 @@ def build_results(
         variants=rows,
         champion=_champion(champion),
         family=selection.family,
-        decision=decision(evidence, selection, budget, champion),
+        grounds=grounds,
+        decision=f"{_decided(selection)} {grounds}".strip(),
     )
 
 
@@ -87,31 +89,35 @@ def _row(entry: Candidate, output: Judgement) -> VariantResult:
     )
 
 
-def decision(
+def _decided(selection: Selection) -> str:
+    if not selection.winner:
+        return f"Nothing to ship: {selection.reason}."
+    return f"Ship {selection.winner}, which {selection.reason.removeprefix(f'{selection.winner} ')}."
+
+
+def grounds_of(
     evidence: Sequence[Candidate], selection: Selection, budget: Budget, champion: Candidate | None = None
 ) -> str:
-    """What is decided and what proves it, in sentences."""
+    """What proves that the winner may ship, or what becomes of the champion where nothing does; in sentences."""
     known = champion.variant.champion if champion else None
     if not selection.winner:
-        stays = f" The champion stays: {known}." if known and known.there else ""
-        return f"Nothing to ship: {selection.reason}.{stays}"
+        return f"The champion stays: {known}." if known and known.there else ""
     at = next(place for place, entry in enumerate(evidence) if entry.recipe == selection.winner)
     entry, judgement, family = evidence[at], selection.judgements[at], selection.family
-    parts = [f"Ship {selection.winner}: {selection.reason}."]
-    evaluation, proof = entry.evaluation, judgement.proof
-    if evaluation and proof.drop:
+    parts = []
+    if entry.evaluation and judgement.proof.drop:
         sure = f"with {100 * family.confidence:g} % confidence over all {family.variants} variants together"
-        limit = budget.max_accuracy_drop
-        kept = ""
+        limit, kept = budget.max_accuracy_drop, ""
         if limit is not None:
-            how = "proves the limit" if judgement.verdict == "pass" else "does not settle the limit"
-            kept = f", which {how} {limit:g}"
-        lost = f"On {evaluation.samples:,} test samples its {evaluation.metric} drop against float32 is"
-        parts.append(f"{lost} {written(proof.drop)} {sure}{kept}.")
+            how = "which proves the limit" if judgement.verdict == "pass" else "shipped unsettled; the limit is"
+            kept = f", {how} {limit:g}"
+        lost = f"On {entry.evaluation.samples:,} test samples its {entry.evaluation.metric} drop against float32 is"
+        parts.append(f"{lost} {written(judgement.proof.drop)} {sure}{kept}.")
     if known and not known.there:
         parts.append(f"There is {known}: this is the first.")
     elif known and champion and champion.failure:
         parts.append(f"It could not be compared with the champion ({known}): {champion.failure}.")
-    elif known and proof.champion_drop:
-        parts.append(f"Against the champion ({known}) the drop is {written(proof.champion_drop)}: not worse.")
+    elif known and judgement.proof.champion_drop:
+        shown = written(judgement.proof.champion_drop)
+        parts.append(f"Against the champion ({known}) the drop is {shown}: not worse.")
     return " ".join(parts)

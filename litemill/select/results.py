@@ -100,6 +100,7 @@ class Results(Entry):
     variants: list[VariantResult] = Field(default_factory=list, description="admissible ones first, by rank")
     champion: ChampionResult | None = Field(None, description="where the run has a registered model")
     family: Family = Field(Family(), description="how the intervals of `proof` were made to hold together")
+    grounds: str = Field("", description="what proves that the winner may ship, beside `reason`, in sentences")
     decision: str = Field("", description="what is decided and what proves it, in sentences")
 
     def _repr_html_(self) -> str:

@@ -31,6 +31,13 @@
     row.addEventListener("mouseleave", () => light(row.dataset.recipe, false));
   });
 
+  // Other tables get the heads of their columns as labels too, for phones.
+  document.querySelectorAll(".wide table:not(.cards):not(.confusion)").forEach((table) => {
+    table.classList.add("cards");
+    const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent);
+    table.querySelectorAll("tbody tr").forEach((row) => [...row.cells].forEach((cell, at) => { cell.dataset.label = heads[at] ?? ""; }));
+  });
+
   document.querySelectorAll("th[data-sort]").forEach((head) => {
     head.tabIndex = 0;
     const sort = () => {
