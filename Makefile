@@ -89,7 +89,7 @@ audit: setup  ## look every locked package up in the advisory database (needs th
 	else $(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes --requirement requirements.lock; fi
 
 mlflow: setup  ## open the MLflow UI on the local store
-	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
 
 clean:  ## remove what runs left behind (results in out/ stay)
 	rm -rf .litemill build dist *.egg-info

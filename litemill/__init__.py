@@ -43,15 +43,21 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.stages.compare import compare as compare
     from litemill.stages.convert import convert as convert
     from litemill.stages.evaluate import evaluate as evaluate
+    from litemill.stages.finish import finish_run as finish_run
     from litemill.stages.import_model import import_model as import_model
     from litemill.stages.inspect import inspect as inspect
     from litemill.stages.prepare import prepare_data as prepare_data
     from litemill.stages.release import release as release
+    from litemill.stages.release import verify as verify
     from litemill.stages.slim import slim as slim
+    from litemill.stages.sync import sync as sync
     from litemill.stages.train import train as train
     from litemill.track.comparison import compare_runs as compare_runs
+    from litemill.track.promotion import history as history
+    from litemill.track.promotion import promote as promote
+    from litemill.track.promotion import rollback as rollback
+    from litemill.track.register import register as register
     from litemill.track.registry import champion_version as champion_version
-    from litemill.track.runs import finish_run as finish_run
     from litemill.track.runs import start_run as start_run
     from litemill.track.runs import tag_run as tag_run
     from litemill.track.variants import log_variants as log_variants
@@ -78,18 +84,24 @@ PLACES: dict[str, str] = {
     "digest": "litemill.artifacts.storage",
     "doctor": "litemill.doctor.diagnose",
     "evaluate": "litemill.stages.evaluate",
-    "finish_run": "litemill.track.runs",
+    "finish_run": "litemill.stages.finish",
+    "history": "litemill.track.promotion",
     "import_model": "litemill.stages.import_model",
     "inspect": "litemill.stages.inspect",
     "load_config": "litemill.config.load",
     "log_variants": "litemill.track.variants",
     "prepare_data": "litemill.stages.prepare",
+    "promote": "litemill.track.promotion",
+    "register": "litemill.track.register",
     "release": "litemill.stages.release",
+    "rollback": "litemill.track.promotion",
     "run": "litemill.pipelines.local",
     "slim": "litemill.stages.slim",
     "start_run": "litemill.track.runs",
+    "sync": "litemill.stages.sync",
     "tag_run": "litemill.track.runs",
     "train": "litemill.stages.train",
+    "verify": "litemill.stages.release",
 }
 """Where each public name is. Cache keys follow it, so that a change of one room reruns only what uses it.
 
@@ -120,17 +132,23 @@ __all__ = [
     "doctor",
     "evaluate",
     "finish_run",
+    "history",
     "import_model",
     "inspect",
     "load_config",
     "log_variants",
     "prepare_data",
+    "promote",
+    "register",
     "release",
+    "rollback",
     "run",
     "slim",
     "start_run",
+    "sync",
     "tag_run",
     "train",
+    "verify",
 ]
 
 

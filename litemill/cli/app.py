@@ -19,6 +19,7 @@ from litemill.cli import (
     extensions,
     inspect,
     kubeflow,
+    registry,
     run,
     slim,
     steps,
@@ -80,7 +81,10 @@ def _root(
     pass
 
 
-for commands in (run, check, doctor, steps, benchmark, compare, inspect, slim, calibrate, extensions, kubeflow, clean):
+for commands in (
+    *(run, check, doctor, steps, benchmark, compare, inspect, slim, calibrate),
+    *(registry, extensions, kubeflow, clean),
+):
     commands.register(app)
 
 

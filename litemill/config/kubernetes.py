@@ -22,7 +22,9 @@ COMPONENTS = (
     "evaluate",
     "benchmark",
     "log-variants",
+    "champion",
     "compare",
+    "register",
     "release",
     "finish-run",
 )

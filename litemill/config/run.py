@@ -21,8 +21,9 @@ from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
 from litemill.config.data_kinds import Kernels
-from litemill.config.kubernetes import ClusterSpec
+from litemill.config.kubernetes import ClusterSpec, Variable
 from litemill.config.names import distinct, plain_name, slug
+from litemill.config.notify import Webhook
 from litemill.config.objective import OBJECTIVES, Objective
 from litemill.config.secrets import WITHOUT_SECRETS, secret_in, told_of_secret
 from litemill.config.steps import Step, check_order, parse_step
@@ -113,11 +114,18 @@ class EvaluationOptions(Section):
     )
 
 
+Promote = Literal["gate", "manual"]
+"""Who moves the alias `champion` of a registered model: the gate, by proof, or a person."""
+
+
 class Tracking(Section):
     """What goes to MLflow, beside the runs themselves."""
 
     registered_model: str = Field(
         "", description="name in MLflow's model registry: its champion is what the winner must not be worse than"
+    )
+    promote: Promote = Field(
+        "gate", description="gate: a winner that is not worse becomes the champion; manual: `litemill promote` does it"
     )
 
     @field_validator("registered_model")
@@ -132,6 +140,16 @@ class Release(Section):
     uri: Address = Field(
         min_length=1,
         description="folder, gs:// or s3:// prefix; each release gets its own sub-folder and is never overwritten",
+    )
+    intended_use: str = Field("", description="what the model is for: your own text in the model card")
+    sign_with: Variable = Field(
+        "", description="variable that holds the private key (PEM) to sign with, or names its file"
+    )
+    samples: int = Field(
+        16,
+        ge=0,
+        le=16,
+        description="test samples that are kept with it, so that `litemill verify` can ask the file again",
     )
 
 
@@ -163,6 +181,9 @@ class RunSpec(Section):
     objective: str = Field("size", description=f"what to minimise among admissible variants: {', '.join(OBJECTIVES)}")
     tracking: Tracking = Tracking()
     release: Release | None = None
+    notify: list[Webhook] = Field(
+        default_factory=list, max_length=20, description="webhooks that are told how a run ended, see docs/registry.md"
+    )
     cluster: ClusterSpec = ClusterSpec()
 
     @field_validator("name")

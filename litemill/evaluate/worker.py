@@ -1,6 +1,6 @@
 """The process that runs variants: `python -m litemill.evaluate.worker FOLDER` (see litemill.process.isolation).
 
-A job is an `EvaluateJob` as plain data; its folder `out` gets `evaluation.json` and `samples.npz`.
+A job is an `EvaluateJob` as plain data; its folder `out` gets `evaluation.json`, `samples.npz` and `probe.npz`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import logging
 import numpy as np
 
 from litemill.artifacts.files import sha256_of, write_manifest
-from litemill.artifacts.layout import EVALUATION, SAMPLES
+from litemill.artifacts.layout import EVALUATION, PROBE, SAMPLES
 from litemill.data.splits import Splits
 from litemill.evaluate.jobs import EvaluateJob
+from litemill.evaluate.probe import probe
 from litemill.evaluate.score import score
-from litemill.evidence import Evaluation
+from litemill.evidence import Evaluation, Interface
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
 from litemill.tasks import METRICS, metric_of, task_of
@@ -32,6 +33,8 @@ def evaluate(data: Job) -> None:
     labels = {"label": np.asarray(test.y, np.int64)} if task_of(about.task).strata else {}
     kept = {"outcome": found.outcome, "prediction": found.prediction, "target": found.target}
     np.savez_compressed(out / SAMPLES, allow_pickle=False, **kept, **labels)
+    asked = probe(runner.run, test)
+    np.savez_compressed(out / PROBE, x=asked.x, y=asked.y, outputs=asked.outputs)
     evaluation = Evaluation(
         recipe=job.name,
         sha256=sha256_of(variant),
@@ -44,6 +47,16 @@ def evaluate(data: Job) -> None:
         per_class_metric=by_class.name,
         confusion=by_class.confusion,
         versions=METRICS.brought_by(about.metric).versions() if about.metric in METRICS else {},
+        interface=Interface(
+            task=about.task,
+            input_shape=about.input_shape,
+            inputs=about.inputs,
+            preprocessing=about.preprocessing,
+            labels=about.class_names,
+            classes=about.classes,
+            output=job.output,
+            output_is=about.output_is or job.output_is,
+        ),
     )
     write_manifest(out / EVALUATION, evaluation)
 

@@ -7,6 +7,7 @@ from litemill.evidence.base import Estimate, Evidence, Status, TensorInfo, Verdi
 from litemill.evidence.champion import CHAMPION, ChampionVersion
 from litemill.evidence.failure import Failure
 from litemill.evidence.graph import Delegation, GraphReport, LayerProof, WeightInfo
+from litemill.evidence.interface import Interface
 from litemill.evidence.outcome import Evaluation, Measurement, Parity
 from litemill.evidence.proof import ClassDrop, Family, Proof
 from litemill.evidence.sources import DatasetManifest, ModelManifest, SplitInfo, StepRecord
@@ -39,6 +40,7 @@ __all__ = [
     "Family",
     "FinetuneFindings",
     "GraphReport",
+    "Interface",
     "KernelFindings",
     "LayerFindings",
     "LayerProof",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from litemill.evidence.base import Estimate, Evidence, Status
+from litemill.evidence.interface import Interface
 
 
 class Evaluation(Evidence):
@@ -32,6 +33,7 @@ class Evaluation(Evidence):
     per_class_metric: str = Field("accuracy", description="which figure that is")
     versions: dict[str, str] = Field(default_factory=dict, description="of the package that brought the metric")
     confusion: list[list[int]] = Field(default_factory=list, description="rows true, columns predicted")
+    interface: Interface | None = Field(None, description="what an app that runs the file must know")
 
 
 class Parity(BaseModel):

@@ -15,6 +15,7 @@ from litemill.pipelines.cache import TaskCache
 from litemill.pipelines.dag import CANCELLED, TaskFailed
 from litemill.pipelines.failures import stand_ins
 from litemill.process import locks
+from litemill.track.spool import SPOOL
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Executor:
         cache: Serves tasks whose inputs and code are the same; None where nothing is served.
         needs_machine: Whether a task must be the only one while it runs, by component and arguments.
         job_id: Id of this run, which tasks get for Kubeflow's.
+        spool: Folder in which tasks keep what goes to MLflow (see `litemill.track.spool`).
     """
 
     spec: Any
@@ -76,6 +78,10 @@ class Executor:
     cache: TaskCache | None
     needs_machine: Callable[[str, dict[str, Any]], bool]
     job_id: str
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
 
     def prepare(self, name: str, spec: Any, arguments: dict[str, Any]) -> Task:
         """Get a task ready: look for it in the cache, or lay out where it writes."""
@@ -102,7 +108,9 @@ class Executor:
             "pipeline_task_name": "run",
             "error": {"code": 1, "message": reason},
         }
-        return self.prepare(f"close-{job_id}", spec, {"name": experiment, "pipeline_run_id": job_id, "status": status})
+        task = self.prepare(f"close-{job_id}", spec, {"name": experiment, "pipeline_run_id": job_id, "status": status})
+        task.spooled = False
+        return task
 
 
 @dataclass
@@ -118,6 +126,7 @@ class Task:
     command: list[str]
     variables: dict[str, str]
     alone: bool = False
+    spooled: bool = True
     key: str = ""
     cached: dict[str, Any] | None = None
     _job: Job | None = field(default=None, repr=False)
@@ -159,7 +168,8 @@ class Task:
             pipeline_root=str(executor.root.parent),
             unique_pipeline_id=executor.job_id,
         )
-        order = Order(self.name, self.function, self.image, filled, self.variables)
+        kept = {SPOOL: str(executor.spool.absolute())} if self.spooled else {}
+        order = Order(self.name, self.function, self.image, filled, {**self.variables, **kept})
         with (executor.logs / f"{self.name}.log").open("wb") as output:
             self._job = executor.launch(order, output)
             if self._killed:

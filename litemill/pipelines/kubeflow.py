@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 from kfp.dsl.base_component import BaseComponent
 
 from litemill.components.champion import champion
@@ -18,6 +18,7 @@ from litemill.components.import_model import import_model
 from litemill.components.prepare_data import prepare_data
 from litemill.components.prune import prune
 from litemill.components.quantize_aware_train import quantize_aware_train
+from litemill.components.register import register
 from litemill.components.release import release
 from litemill.components.start_run import start_run
 from litemill.config.run import CHAMPION, NO_LIMIT, RunSpec
@@ -72,7 +73,7 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
             max_accuracy_drop: Largest accuracy drop a shipped variant may have; a negative one means no limit.
             max_size_bytes: Largest file a shipped variant may be; a negative one means no limit.
         """
-        closing = add(finish_run, "finish-run", name=experiment, pipeline_run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+        closing = _close(spec, add, experiment)
         with dsl.ExitHandler(closing, name="run"):
             begun = _begin(spec, add, model_uri, data_uri, experiment)
             limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
@@ -81,6 +82,21 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
             _end(spec, add, begun, experiment, logged, limits)
 
     return shrink(pipeline)
+
+
+def _close(spec: RunSpec, add: AddTask, experiment: str) -> dsl.PipelineTask:
+    """Add the exit task, which knows of each webhook the variable that holds its address."""
+    told = [
+        {"kind": hook.kind, "on": list(hook.on), "variable": hook.variable(place)}
+        for place, hook in enumerate(spec.notify)
+    ]
+    wanted = {"notify": told} if told else {}
+    job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    closing: dsl.PipelineTask = add(finish_run, "finish-run", name=experiment, pipeline_run_id=job, **wanted)
+    for place, hook in enumerate(spec.notify):
+        if hook.secret:
+            kubernetes.use_secret_as_env(closing, hook.secret.name, {hook.secret.key: hook.variable(place)})
+    return closing
 
 
 class _Begun(NamedTuple):
@@ -216,7 +232,7 @@ def _make(
 def _end(
     spec: RunSpec, add: AddTask, begun: _Begun, experiment: str, logged: list[Any], limits: Mapping[str, Any]
 ) -> None:
-    """Compare all variants, and release the winner where the config says so and the gate passes."""
+    """Compare all variants; where the gate passes, register the winner and release it, as far as the config says so."""
     compared = add(
         compare,
         "compare",
@@ -231,10 +247,21 @@ def _end(
         **begun.version,
         **limits,
     )
-    if spec.release:
+    if spec.release or spec.tracking.registered_model:
         with dsl.If(compared.outputs["Output"] == "pass", name="gate-passed"):
-            found = compared.outputs["results"]
-            add(release, "release", results=found, uri=spec.release.uri, run_id=begun.run_id)
+            _ship(spec, add, compared.outputs["results"], begun.run_id)
+
+
+def _ship(spec: RunSpec, add: AddTask, results: Any, run_id: Any) -> None:
+    """Register the winner, then release it."""
+    registered = None
+    if name := spec.tracking.registered_model:
+        wanted = {"registered_model": name, "promote": spec.tracking.promote}
+        registered = add(register, "register", results=results, run_id=run_id, **wanted)
+    if spec.release:
+        released = add(release, "release", results=results, run_id=run_id, **spec.release.model_dump(mode="json"))
+        if registered:
+            released.after(registered)
 
 
 def describe(spec: RunSpec) -> str:

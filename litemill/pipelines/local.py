@@ -34,6 +34,7 @@ from litemill.pipelines.places import check_places, deliver
 from litemill.pipelines.subprocesses import forks
 from litemill.pipelines.tasks import TaskSetup
 from litemill.select.results import Results
+from litemill.track.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +48,21 @@ MOST_TASKS = 4
 
 
 class RunFailed(LitemillError):
-    """Tasks failed: names each with its true error.
+    """Tasks failed, or MLflow did not get all of a run: names each with its true error.
 
     Attributes:
         results: What there is nevertheless; None where nothing could be compared.
     """
 
-    def __init__(self, failures: Mapping[str, TaskFailed], logs: Path, results: Results | None) -> None:
+    def __init__(
+        self, failures: Mapping[str, TaskFailed], logs: Path, results: Results | None, unsent: str = ""
+    ) -> None:
         lines = [f"task {name} failed: {failure.reason}" for name, failure in failures.items()]
-        super().__init__("\n".join(lines), fix=f"Their logs: {logs}")
+        places = [f"Their logs: {logs}"] if lines else []
+        super().__init__("\n".join([*lines, unsent] if unsent else lines), fix="".join(places))
         self.results = results
-        self.exit_code = 2 if all(failure.exit_code == 2 for failure in failures.values()) else 1
+        wrong_input = not unsent and all(failure.exit_code == 2 for failure in failures.values())
+        self.exit_code = 2 if wrong_input else 1
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.fix}"
@@ -152,14 +157,22 @@ def run_locally(
             dag = Dag(pipeline, executor.prepare, tell, parallel_tasks())
             _close_killed(work, executor, tell)
             dag.run()
-            compared = dag.outputs.get("compare")
-            results = deliver(Path(compared["results"].path), out) if compared else None
+            compared, spool = dag.outputs.get("compare"), Spool(executor.spool)
+            unsent = spool.folder if spool.offline else None
+            results = deliver(Path(compared["results"].path), out, unsent) if compared else None
     except OSError as error:
         where = str(error.filename or work)
         raise LitemillError(f"cannot go on: {error.strerror or error}", where=where) from error
-    if dag.failures or results is None:
-        raise RunFailed(dag.failures, logs, results)
+    if dag.failures or results is None or unsent:
+        raise RunFailed(dag.failures, logs, results, _unsent(spool, out if results else spool.folder))
     return results
+
+
+def _unsent(spool: Spool, place: Path) -> str:
+    """What MLflow has not got and how it gets there; empty where it has all."""
+    if not spool.offline:
+        return ""
+    return f"{spool.offline}. Nothing is lost: `litemill sync {place}` logs this run once MLflow answers"
 
 
 def _in_containers(spec: RunSpec, work: Path, stack: ExitStack) -> tuple[Launch, TaskSetup]:

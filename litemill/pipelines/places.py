@@ -18,6 +18,7 @@ from litemill.artifacts.layout import (
     RESULTS,
     SUMMARY,
     TFLITE,
+    UNSENT,
     VARIANT,
     VARIANTS,
     measurement_name,
@@ -26,6 +27,7 @@ from litemill.artifacts.proof import check_bundles
 from litemill.errors import ConfigError, InputError, LitemillError
 from litemill.process import locks
 from litemill.select.results import Results
+from litemill.track.spool import link
 
 FILES = "files.json"
 """In a results folder: its files and their digests, so that a later run replaces these and nothing else."""
@@ -164,8 +166,13 @@ def _remove_empty(folder: Path) -> None:
         return
 
 
-def deliver(results: Path, out: Path) -> Results:
+def deliver(results: Path, out: Path, unsent: Path | None = None) -> Results:
     """Bring a results folder to where the user wants it, whole or not at all; every `.tflite` is checked.
+
+    Args:
+        results: What `compare` left.
+        out: Where to.
+        unsent: Folder of what MLflow has not got, which comes along.
 
     What came into `out` during the run, and is not ours, stays there.
 
@@ -179,6 +186,10 @@ def deliver(results: Path, out: Path) -> Results:
             with tempfile.TemporaryDirectory(prefix=BESIDE, dir=place.parent) as beside:
                 new, old = Path(beside) / "new", Path(beside) / "old"
                 shutil.copytree(results, new)
+                if unsent:
+                    shutil.copytree(
+                        unsent, new / UNSENT, copy_function=lambda source, target: link(Path(source), Path(target))
+                    )
                 check_bundles(new)
                 files = {path: sha256_of(new / path) for path in sorted(_entries(new))}
                 (new / FILES).write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from litemill.config.names import slug as slug
 
-UNCACHED = frozenset({"start-run", "log-variants", "compare", "release", "finish-run"})
+UNCACHED = frozenset({"start-run", "log-variants", "compare", "register", "release", "finish-run"})
 """Components that touch MLflow: they happen every time."""
 
 TaskSetup = Callable[[str, dsl.PipelineTask], None]

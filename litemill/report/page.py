@@ -33,27 +33,28 @@ def write_report(
         folder: To write into.
         config: What the run was asked for, flattened; shown as it is.
     """
-    environment = _environment()
+    templates = environment()
     context = _context(results, {one.recipe: one for one in candidates}, config or {})
     for template, name in (("report.html.j2", REPORT), ("summary.md.j2", SUMMARY)):
-        write_text(folder / name, environment.get_template(template).render(context))
+        write_text(folder / name, templates.get_template(template).render(context))
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with the words that they use."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["say"] = wording
-    environment.filters["flat"] = lambda facts: list(flat_facts(facts))
-    environment.filters["plain"] = wording.markdown
-    environment.filters["code"] = wording.code
-    return environment
+    made.globals["say"] = wording
+    made.filters["flat"] = lambda facts: list(flat_facts(facts))
+    made.filters["plain"] = wording.markdown
+    made.filters["code"] = wording.code
+    return made
 
 
 def _context(results: Results, evidence: Mapping[str, Candidate], config: Mapping[str, str]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from litemill.artifacts.bundle import recipe_folders
 from litemill.artifacts.files import read_manifest
@@ -13,6 +13,7 @@ from litemill.artifacts.layout import (
     EVALUATION,
     MEASUREMENT,
     MEASUREMENTS,
+    PROBE,
     SAMPLES,
     TFLITE,
     VARIANT,
@@ -32,7 +33,7 @@ def read_candidates(variants: Path, evaluation: Path, measurements: Sequence[Pat
 
     Args:
         variants: A folder a recipe with `variant.json` and, unless it failed, `model.tflite`.
-        evaluation: A folder a recipe with `evaluation.json` and `samples.npz`.
+        evaluation: A folder a recipe with `evaluation.json`, `samples.npz` and `probe.npz`.
         measurements: A folder a target: in it a folder a recipe with `measurement.json`.
 
     Raises:
@@ -51,7 +52,7 @@ def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Candi
         variant=variant,
         evaluation=_evaluation(evaluated, variant),
         measurements=_by_target((file for file in files if file.exists()), variant),
-        files=[folder / VARIANT, folder / TFLITE, evaluated / EVALUATION, evaluated / SAMPLES],
+        files=[folder / VARIANT, folder / TFLITE, evaluated / EVALUATION, evaluated / SAMPLES, evaluated / PROBE],
     )
 
 
@@ -69,7 +70,7 @@ def read_candidate(folder: Path) -> Candidate:
         variant=variant,
         evaluation=_evaluation(folder, variant),
         measurements=_by_target(sorted(folder.glob(MEASUREMENTS)), variant),
-        files=[folder / VARIANT, folder / TFLITE, folder / EVALUATION, folder / SAMPLES],
+        files=[folder / VARIANT, folder / TFLITE, folder / EVALUATION, folder / SAMPLES, folder / PROBE],
     )
 
 
@@ -82,18 +83,21 @@ def read_run(folder: Path) -> list[Candidate]:
     return [read_candidate(file.parent) for file in sorted(folder.glob(f"{VARIANTS}/*/{VARIANT}"))]
 
 
-def lay_out(candidate: Candidate, folder: Path, *, samples: bool = False) -> Path:
+def lay_out(
+    candidate: Candidate, folder: Path, *, samples: bool = False, copy: Callable[[Path, Path], Any] = shutil.copyfile
+) -> Path:
     """Gather a candidate's files in one new folder, as in the output folder of a run.
 
     Args:
         candidate: As it was read.
         folder: To make.
         samples: Whether the outcome for each sample comes along.
+        copy: How a file gets there.
     """
     folder.mkdir(parents=True)
     for file in candidate.files:
         if file.exists() and (samples or file.name != SAMPLES):
-            shutil.copyfile(file, folder / file.name)
+            copy(file, folder / file.name)
     for target, measurement in candidate.measurements.items():
         text = measurement.model_dump_json(indent=2) + "\n"
         (folder / measurement_name(target)).write_text(text, encoding="utf-8")

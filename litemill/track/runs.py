@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from litemill import __version__
+from litemill.track.pages import run_name as named
+from litemill.track.spool import Finish, Start, here, tracked
 from litemill.track.store import experiment_id, store_errors, write
 
 if TYPE_CHECKING:
@@ -57,18 +60,40 @@ def start_run(
     """
     wanted = {KIND: "pipeline", VERSION: __version__, PIPELINE_RUN: pipeline_run_id} | _kfp_tags(pipeline_run_id)
     wanted |= tags or {}
+    start = Start(name=name, params=dict(params), pipeline_run_id=pipeline_run_id, tags=wanted)
+    if spool := here():
+        spool.keep("start", start)
+    run_id = tracked(lambda: open_run(start, run_name), "")
+    if spool and run_id:
+        spool.keep("start", start.model_copy(update={"run_id": run_id}))
+    return run_id
+
+
+def open_run(start: Start, run_name: str = "") -> str:
+    """Open the parent run in MLflow, or find the one that was opened for the same pipeline run."""
+    wanted = dict(start.tags)
     with store_errors("start a run") as client:
         if injected := os.environ.get(RUN_ID, "").strip():
             run_id = _top(client, injected)
             wanted[ATTACHED] = "true"
         else:
-            experiment = experiment_id(client, name)
-            run_id = _find(client, experiment, pipeline_run_id)
+            experiment = experiment_id(client, start.name)
+            run_id = _find(client, experiment, start.pipeline_run_id)
             if not run_id:
-                run = client.create_run(experiment, tags={SOURCE: "litemill"}, run_name=run_name or None)
-                run_id = str(run.info.run_id)
-        write(client, run_id, params=flatten(params), tags=wanted)
+                # Marked as it is made: a request that is repeated for want of an answer finds the first one's run.
+                marks = {SOURCE: "litemill", KIND: "pipeline", PIPELINE_RUN: start.pipeline_run_id}
+                made = client.create_run(experiment, tags=marks, run_name=run_name or named(start.name))
+                run_id = _only(client, experiment, start.pipeline_run_id) or str(made.info.run_id)
+        write(client, run_id, params=flatten(start.params), tags=wanted)
         return run_id
+
+
+def _only(client: MlflowClient, experiment: str, pipeline_run_id: str) -> str:
+    """The oldest parent run of a pipeline run; others, made by a repeated request, are removed."""
+    found = _all(client, experiment, pipeline_run_id)
+    for extra in found[1:]:
+        client.delete_run(extra)
+    return found[0] if found else ""
 
 
 def _kfp_tags(pipeline_run_id: str) -> dict[str, str]:
@@ -87,11 +112,16 @@ def _top(client: MlflowClient, run_id: str) -> str:
 
 def _find(client: MlflowClient, experiment: str, pipeline_run_id: str) -> str:
     """The parent run that was started for a pipeline run, or nothing."""
+    return next(iter(_all(client, experiment, pipeline_run_id)), "")
+
+
+def _all(client: MlflowClient, experiment: str, pipeline_run_id: str) -> list[str]:
+    """The parent runs of a pipeline run, oldest first."""
     if not pipeline_run_id or "'" in pipeline_run_id:
-        return ""
+        return []
     where = f"tags.`{PIPELINE_RUN}` = '{pipeline_run_id}' and tags.`{KIND}` = 'pipeline'"
-    found = client.search_runs([experiment], filter_string=where, max_results=1)
-    return str(found[0].info.run_id) if found else ""
+    found = client.search_runs([experiment], filter_string=where, order_by=["attributes.start_time ASC"])
+    return [str(run.info.run_id) for run in found]
 
 
 def finish_run(name: str, pipeline_run_id: str, state: str, error: str = "") -> None:
@@ -110,20 +140,41 @@ def finish_run(name: str, pipeline_run_id: str, state: str, error: str = "") -> 
     Raises:
         LitemillError: The store cannot be used.
     """
-    status = ENDS.get(state.upper(), "FAILED")
+    if spool := here():
+        spool.keep("finish", Finish(state=state, error=error, at=time.time_ns() // 1_000_000))
+    tracked(lambda: _finish(name, pipeline_run_id, state, error), None)
+
+
+def _finish(name: str, pipeline_run_id: str, state: str, error: str) -> None:
     with store_errors("finish a run") as client:
-        injected = os.environ.get(RUN_ID, "").strip()
-        known = client.get_experiment_by_name(name)
-        found = _find(client, known.experiment_id, pipeline_run_id) if known else ""
-        run_id = found or (_top(client, injected) if injected else "")
+        run_id = parent_of(client, name, pipeline_run_id)
         if not run_id:
             logger.warning("no MLflow run was started for pipeline run %s of %r", pipeline_run_id, name)
             return
-        _close(client, run_id, status, error)
+        close_run(client, run_id, state, error)
 
 
-def _close(client: MlflowClient, run_id: str, status: RunStatus, error: str) -> None:
-    run = client.get_run(run_id)
+def parent_of(client: MlflowClient, name: str, pipeline_run_id: str) -> str:
+    """The parent run of a pipeline run of an experiment, by what `start_run` noted; empty where there is none."""
+    injected = os.environ.get(RUN_ID, "").strip()
+    known = client.get_experiment_by_name(name)
+    found = _find(client, known.experiment_id, pipeline_run_id) if known else ""
+    return found or (_top(client, injected) if injected else "")
+
+
+def close_run(client: MlflowClient, run_id: str, state: str, error: str, at: int | None = None) -> None:
+    """Close a parent run, and with it those of its children that were left open; one that is closed stays as it is.
+
+    Args:
+        client: Of the store.
+        run_id: The parent run.
+        state: Kubeflow's final state.
+        error: Why it did not finish well.
+        at: When, in milliseconds since 1970; now without it.
+    """
+    run, status = client.get_run(run_id), ENDS.get(state.upper(), "FAILED")
+    if run.data.tags.get(STATUS) == status.lower() and run.info.status == status:
+        return
     for child in children(client, run_id):
         if child.info.status == "RUNNING" and child.data.tags.get(RECIPE):
             client.set_terminated(child.info.run_id, "KILLED" if status == "KILLED" else "FAILED")
@@ -134,7 +185,7 @@ def _close(client: MlflowClient, run_id: str, status: RunStatus, error: str) -> 
         tags |= {REASON: reason, NOTE: described}
     write(client, run_id, tags=tags)
     if run.data.tags.get(ATTACHED) != "true":
-        client.set_terminated(run_id, status)
+        client.set_terminated(run_id, status, end_time=at)
 
 
 def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
@@ -147,8 +198,14 @@ def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
     Raises:
         LitemillError: The store cannot be used, or there is no such run.
     """
-    with store_errors(f"tag run {run_id}") as client:
-        write(client, run_id, tags=tags)
+
+    def write_tags() -> None:
+        with store_errors(f"tag run {run_id}") as client:
+            write(client, run_id, tags=tags)
+
+    if spool := here():
+        spool.keep_tags(dict(tags))
+    tracked(write_tags, None)
 
 
 def children(client: MlflowClient, run_id: str) -> list[Any]:

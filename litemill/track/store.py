@@ -25,16 +25,27 @@ SQLITE = "sqlite:///"
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Defaults set before MLflow is imported: nothing phones home, and a dead server is noticed in seconds."""
+"""Defaults set before MLflow is imported: nothing phones home; a request is tried five times, 0, 2, 4 and 8 seconds
+apart, so that a server that is restarted is waited for, a dead one noticed in seconds, one that hangs in minutes."""
 
+STORE_PACKAGES = frozenset({"mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3", "google", "botocore"})
+"""Packages whose exceptions say that the store cannot be used."""
+OPENS_AS = ("mlflow.experimentKind", "custom_model_development")
+"""Tag by which MLflow opens an experiment as the training of models, and not as an application with an LLM."""
 LONGEST_WAIT = 300.0
 """Seconds to wait for another process that makes, upgrades or writes to the database."""
 MAX_IN_BATCH, MAX_METRICS = 100, 1000
 MAX_PARAM, MAX_TAG = 6000, 8000
+
+
+class StoreError(LitemillError):
+    """MLflow's store cannot be used: it does not answer, is too slow, refuses, or does not hold what was asked for."""
 
 
 def tracking_uri() -> str:
@@ -93,7 +104,7 @@ def store_errors(doing: str) -> Iterator[MlflowClient]:
         doing: What is being tried, as in "cannot …".
 
     Raises:
-        LitemillError: The store is unreachable, refuses, or does not hold what was asked for.
+        StoreError: The store is unreachable, refuses, or does not hold what was asked for.
     """
     uri = tracking_uri()
     try:
@@ -110,12 +121,13 @@ def store_errors(doing: str) -> Iterator[MlflowClient]:
             else f"Check {TRACKING_URI} and that the server runs; without it runs go to ./{DATABASE}"
         )
         message = first_line(redact(str(error)) or type(error).__name__).rstrip(".")
-        raise LitemillError(f"cannot {doing}: {message}", where=f"MLflow at {redact(uri)}", fix=fix) from None
+        raise StoreError(f"cannot {doing}: {message}", where=f"MLflow at {redact(uri)}", fix=fix) from None
 
 
 def _is_from_store(error: Exception) -> bool:
-    """Whether an error comes from MLflow, its HTTP client or its database."""
-    return type(error).__module__.partition(".")[0] in {"mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3"}
+    """Whether an error comes from MLflow, its HTTP client, its database or where it keeps files."""
+    origin = type(error).__module__.partition(".")[0]
+    return origin in STORE_PACKAGES or isinstance(error, ConnectionError | TimeoutError)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -129,7 +141,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifact_location(tracking_uri(), name)))
+            place = artifact_location(tracking_uri(), name)
+            return str(client.create_experiment(name, artifact_location=place, tags=dict([OPENS_AS])))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -140,6 +153,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             where=f"MLflow at {redact(tracking_uri())}",
             fix="Restore it (mlflow experiments restore) or give the config another name",
         )
+    if OPENS_AS[0] not in found.tags:
+        client.set_experiment_tag(found.experiment_id, *OPENS_AS)
     return str(found.experiment_id)
 
 

@@ -13,7 +13,9 @@ from litemill.config.names import file_name
 from litemill.evidence import Measurement
 from litemill.select import Candidate
 from litemill.select.evidence_folders import lay_out, read_candidates
+from litemill.track.pages import class_metrics, data_inputs, log_inputs, write_pictures
 from litemill.track.runs import KIND, NAME, NOTE, PARENT, REASON, RECIPE, SOURCE, STATUS, VERSION, children, flatten
+from litemill.track.spool import here, tracked
 from litemill.track.store import store_errors, write
 
 if TYPE_CHECKING:
@@ -41,13 +43,40 @@ def log_variants(parent_run_id: str, variants: Path, evaluation: Path, measureme
     """
     read = read_candidates(variants, evaluation, measurements)
     candidates = [one for one in read if one.variant.champion is None or one.variant.champion.there]
+    if spool := here():
+        spool.keep_variants(candidates)
+    return tracked(lambda: log_candidates(parent_run_id, candidates), [])
+
+
+def log_candidates(parent_run_id: str, candidates: Sequence[Candidate], *, keep: bool = False) -> list[str]:
+    """Log candidates as child runs, and return their ids in the same order.
+
+    Args:
+        parent_run_id: From `start_run`.
+        candidates: As they were read.
+        keep: Whether a recipe's earlier run stays where it is complete and about the same file.
+    """
     with store_errors("log variants") as client, tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
         experiment = client.get_run(parent_run_id).info.experiment_id
-        known = {run.data.tags.get(RECIPE, ""): run.info.run_id for run in children(client, parent_run_id)}
+        known: dict[str, list[Any]] = {}
+        for run in children(client, parent_run_id):
+            known.setdefault(run.data.tags.get(RECIPE, ""), []).append(run)
+        ids = []
         for candidate in candidates:
-            if earlier := known.get(candidate.recipe):
-                client.delete_run(earlier)
-        return [_log(client, experiment, parent_run_id, candidate, Path(scratch)) for candidate in candidates]
+            earlier = known.get(candidate.recipe, [])
+            whole = next((run for run in earlier if keep and _is_of(run, candidate)), None)
+            for run in earlier:
+                if run is not whole:
+                    client.delete_run(run.info.run_id)
+            kept = str(whole.info.run_id) if whole else ""
+            ids.append(kept or _log(client, experiment, parent_run_id, candidate, Path(scratch)))
+        return ids
+
+
+def _is_of(run: Any, candidate: Candidate) -> bool:
+    """Whether a run is complete, and about the file of a candidate: it is closed when all is logged."""
+    closed = run.info.status == ("FAILED" if candidate.failure else "FINISHED")
+    return bool(closed and run.data.params.get("sha256", "") == candidate.variant.sha256)
 
 
 def _log(client: MlflowClient, experiment: str, parent: str, candidate: Candidate, scratch: Path) -> str:
@@ -61,7 +90,10 @@ def _log(client: MlflowClient, experiment: str, parent: str, candidate: Candidat
     }
     run_id = str(client.create_run(experiment, tags=tags).info.run_id)
     write(client, run_id, params=params_of(candidate), metrics=metrics_of(candidate), tags=_tags(candidate))
-    client.log_artifacts(run_id, str(lay_out(candidate, scratch / candidate.recipe, samples=True)))
+    log_inputs(client, run_id, data_inputs(candidate, client.get_experiment(experiment).name))
+    folder = lay_out(candidate, scratch / candidate.recipe, samples=True)
+    write_pictures(folder, candidate.evaluation)
+    client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, "FAILED" if candidate.failure else "FINISHED")
     return run_id
 
@@ -101,6 +133,7 @@ def metrics_of(candidate: Candidate) -> dict[str, float]:
             "conversion_seconds": variant.seconds,
         }
     if evaluation and evaluation.status == "ok":
+        found |= class_metrics(evaluation)
         found |= {"accuracy": evaluation.value, "agreement": evaluation.agreement, "test_samples": evaluation.samples}
         if evaluation.drop:
             low, high = evaluation.drop.ci
