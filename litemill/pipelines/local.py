@@ -34,6 +34,7 @@ from litemill.pipelines.places import check_places, deliver
 from litemill.pipelines.subprocesses import forks
 from litemill.pipelines.tasks import TaskSetup
 from litemill.select.results import Results
+from litemill.shipping.signature import private_key
 from litemill.track.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -130,12 +131,14 @@ def run_locally(
         tell: Called when a task begins and ends.
 
     Raises:
-        ConfigError: A folder cannot be used, or `out` holds something else than results.
+        ConfigError: A folder or the signing key cannot be used, or `out` holds something else than results.
         RunFailed: Tasks failed. What could be compared without them is in `out`, and in the error.
         LitemillError: Containers cannot be run here, or a file cannot be written.
         Interrupted: By a signal; the run is closed as killed.
     """
     check_places(out, work)
+    if spec.release and spec.release.sign_with:
+        private_key(spec.release.sign_with)  # a key that cannot be used is told before the work of hours
     work = work.absolute()
     job = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     try:
