@@ -53,9 +53,8 @@ lint: setup  ## ruff, mypy and the layers
 e2e: setup  ## tests that need servers, devices or minutes
 	$(BIN)/pytest -m e2e
 
-bench: setup  ## does the benchmark tell equal from slower on this machine? how fast is evaluation?
-	$(BIN)/python -m benchmarks.latency
-	$(BIN)/python -m benchmarks.evaluation
+bench: setup  ## measure what it costs against its peers, and write the tables (40 minutes; CASE=name: one row)
+	$(BIN)/python -m benchmarks $(CASE)
 
 bench-accuracy: setup  ## what the train-aware steps cost and bring on Fashion-MNIST (half an hour)
 	$(BIN)/python -m benchmarks.accuracy
@@ -63,8 +62,9 @@ bench-accuracy: setup  ## what the train-aware steps cost and bring on Fashion-M
 images:  ## build the images train and edge with docker or podman (BASE_IMAGE, PREFIX, PLATFORM: see docs/images.md)
 	@docker/build.sh
 
-docs: setup  ## write the option tables of docs/ from the models
+docs: setup  ## write the tables of docs/ and of the README: options from the models, costs from the benchmarks' results
 	@$(BIN)/python docs/tables.py
+	@$(BIN)/python -m benchmarks.table
 
 notebook: setup  ## execute examples/notebook.ipynb anew
 	cd $$(mktemp -d) && $(CURDIR)/$(BIN)/jupyter execute --inplace $(CURDIR)/examples/notebook.ipynb
