@@ -1,6 +1,6 @@
 """Measure what Litemill costs against its peers: `make bench`, or one case with `make bench CASE=name`.
 
-    python -m benchmarks [CASE …] [--list]
+    python -m benchmarks [CASE …] [--once] [--list]
 
 Every case measures itself and its peer on this machine in this run, prints its ratios with their 95 % intervals, and
 writes `benchmarks/results/<case>.json`; the tables of the pages are rendered from these files. A case that cannot be
@@ -29,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help="those to measure; all by default")
     parser.add_argument("--list", action="store_true", help="say which cases there are")
+    parser.add_argument("--once", action="store_true", help="measure what takes minutes once, so without an interval")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
@@ -43,7 +44,7 @@ def main() -> int:
     failed: dict[str, str] = {}
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="litemill-bench-") as folder:
-        session = Session(Path(folder), lambda text: _say(f"  … {text}"))
+        session = Session(Path(folder), lambda text: _say(f"  … {text}"), once=options.once)
         for case in cases:
             try:
                 result = measure(case, session)

@@ -83,11 +83,16 @@ class Session:
     Args:
         folder: Where everything is written; removed by the caller.
         tell: Called with a line on what is measured now.
+        once: Whether what takes minutes is measured once, and so without an interval.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        self.folder, self.tell = folder, tell
+    def __init__(self, folder: Path, tell: Callable[[str], None], *, once: bool = False) -> None:
+        self.folder, self.tell, self.once = folder, tell, once
         self._trees = 0
+
+    def turns(self, wanted: int) -> int:
+        """How often a case is to measure what takes minutes."""
+        return 1 if self.once else wanted
 
     def place(self, name: str) -> Path:
         """A new folder."""

@@ -14,13 +14,14 @@ def measure(session: Session) -> Found:
     """Run both in turn, each in a new copy of the repository."""
     ours: list[Demo] = []
     theirs: list[float] = []
-    for turn in range(ALTERNATIONS):
-        session.tell(f"make demo at {PEER} ({turn + 1} of {ALTERNATIONS})")
+    turns = session.turns(ALTERNATIONS)
+    for turn in range(turns):
+        session.tell(f"make demo at {PEER} ({turn + 1} of {turns})")
         theirs.append(session.peer().demo().seconds)
         if turn == 0:
             ours.append(session.first_run.demo)
         else:
-            session.tell(f"make demo ({turn + 1} of {ALTERNATIONS})")
+            session.tell(f"make demo ({turn + 1} of {turns})")
             ours.append(session.ours().demo())
     seconds = [demo.seconds for demo in ours]
     figure = Figure(name="of its wall time", found=ratio(seconds, theirs), goal=GOAL, sense="at most")
@@ -30,4 +31,4 @@ def measure(session: Session) -> Found:
         "ours_run_s": [demo.run_s for demo in ours],
         f"at_{PEER}_s": theirs,
     }
-    return Found([figure], samples, [f"{ALTERNATIONS} alternations"])
+    return Found([figure], samples, [f"{turns} alternation{'s' * (turns > 1)}"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 
 import yaml
 
 from benchmarks.cases import Found
+from benchmarks.programs import BenchmarkFailed
 from benchmarks.record import Figure, Interval, ratio
 from benchmarks.session import MODEL, Session
 
@@ -39,14 +41,18 @@ def measure(session: Session) -> Found:
     """Run both configs in turn, each with nothing in the cache, and compile them."""
     samples: dict[str, list[float]] = {}
     sizes = {}
-    for turn in range(ALTERNATIONS):
+    turns = session.turns(ALTERNATIONS)
+    for turn in range(turns):
         for count in (FEW, MANY):
-            session.tell(f"a run of {count} recipes ({turn + 1} of {ALTERNATIONS})")
+            session.tell(f"a run of {count} recipes ({turn + 1} of {turns})")
             tree = session.ours()
             tree.make(str(MODEL))
             path = write(tree.folder / "recipes.yaml", count)
             took = tree.litemill("run", path, "--out", "out/recipes", allowed=(0, NO_VARIANT))
             samples.setdefault(f"{count}_recipes_s", []).append(took.seconds)
+            found = json.loads((tree.folder / "out/recipes/results.json").read_text())["variants"]
+            if failed := [variant["recipe"] for variant in found if variant["status"] != "ok"]:
+                raise BenchmarkFailed(f"recipes failed: {', '.join(failed)}")
             ir = tree.folder / "recipes.pipeline.yaml"
             tree.litemill("compile", path, "-o", ir)
             sizes[count] = ir.stat().st_size
@@ -57,7 +63,7 @@ def measure(session: Session) -> Found:
         Figure(name="bytes a recipe", found=Interval(value=size, low=size, high=size), goal=1.0, sense="at most"),
     ]
     samples |= {f"{count}_recipes_ir_bytes": [float(size)] for count, size in sizes.items()}
-    return Found(figures, samples, [f"{ALTERNATIONS} alternations"])
+    return Found(figures, samples, [f"{turns} alternation{'s' * (turns > 1)}"])
 
 
 def write(path: Path, count: int) -> Path:
