@@ -23,7 +23,7 @@ def measure(session: Session) -> Found:
     folder = session.place("host")
     model = folder / "model.tflite"
     session.python("benchmarks.models", "milliseconds", model, cwd=folder)
-    target = parse_target({"name": "host", "seconds": 3.0})
+    target = parse_target({"device": "host", "seconds": 3.0})
     ours: list[float] = []
     theirs: list[float] = []
     session.tell(f"latency on host and with litert-benchmark ({ROUNDS} rounds)")

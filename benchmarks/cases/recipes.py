@@ -73,7 +73,7 @@ def write(path: Path, count: int) -> Path:
         "model": {"uri": str(MODEL)},
         "data": {"kind": "digits", "preprocessing": {"scale": 1 / 16}},
         "recipes": recipes(count),
-        "targets": [{"name": "host", "seconds": 0.5}],
+        "targets": [{"device": "host", "seconds": 0.5}],
         "budget": {"max_accuracy_drop": 0.05},
     }
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
