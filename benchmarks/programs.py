@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import NamedTuple
 
 EVERY = 0.01
 """Seconds between two looks at the memory."""
+POLITE = 10.0
+"""Seconds in which an interrupted program may end by itself."""
 TAIL = 30
 """Lines of its output that the error of a failed program shows."""
 
@@ -56,7 +59,12 @@ def run(
     with log.open("w+", encoding="utf-8", errors="replace") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [str(part) for part in command], cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
+            [str(part) for part in command],
+            cwd=cwd,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that all that it started can be ended with it
         )
         try:
             while look_at_memory and process.poll() is None:
@@ -64,9 +72,8 @@ def run(
                 time.sleep(EVERY)
             code = process.wait()
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            if process.poll() is None:  # interrupted
+                _end(process)
         seconds = time.perf_counter() - began
     text = log.read_text(encoding="utf-8", errors="replace")
     log.unlink()
@@ -74,6 +81,15 @@ def run(
         last = "\n".join(text.splitlines()[-TAIL:])
         raise BenchmarkFailed(f"exit code {code} of {' '.join(map(str, command))}, in {cwd}\n{last}")
     return Run(seconds, text, peak)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program with all that it started: politely first."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(POLITE)
 
 
 def own_bytes(root: int) -> int:

@@ -16,12 +16,14 @@ from benchmarks.record import ROOT, Figure, Machine, Result, read
 
 PAGES = ("README.md", "docs/speed.md")
 BLOCK = re.compile(r"(<!-- benchmarks: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-MET, MISSED = "✓", "missed"
+MET, MISSED = " ✓", ", **missed**"
 
 
 def summary() -> str:
     """The table: every case with its goals and what was measured, and where."""
     results = [(case, read(case.name)) for case in CASES]
+    if not any(result for _, result in results):
+        return "Not measured yet: `make bench` writes the table.\n"
     rows = [
         (case.what, case.against, *(_lines(texts) for texts in _figures(result)))
         for case, result in results
@@ -61,7 +63,7 @@ def write_pages() -> list[str]:
 
 def line_of(figure: Figure) -> str:
     """A figure in a line: its value with the interval, its name, whether the goal is met."""
-    return f"{figure.shown} {figure.name} {MET if figure.met else MISSED}"
+    return f"{figure.shown} {figure.name}{MET if figure.met else MISSED}"
 
 
 def _figures(result: Result) -> tuple[list[str], list[str]]:

@@ -28,6 +28,6 @@ def measure(session: Session) -> Found:
                 samples[name].append(seconds)
     figures = [
         Figure(name=name, found=median(samples[key]), goal=goal, sense="below", unit=" s")
-        for name, key, goal in (("--help", "help_s", HELP_GOAL), ("plan", "plan_s", PLAN_GOAL))
+        for name, key, goal in (("`--help`", "help_s", HELP_GOAL), ("`plan`", "plan_s", PLAN_GOAL))
     ]
     return Found(figures, samples, [])

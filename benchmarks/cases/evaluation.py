@@ -30,9 +30,7 @@ def measure(session: Session) -> Found:
         faster = [loop / ours for loop, ours in zip(found["loop"], found["runner"], strict=True)]
         ideal = [kernels / cores / ours for kernels, ours in zip(found["kernels"], found["runner"], strict=True)]
         figures += [
-            Figure(
-                name=f"{scheme}, times the loop's speed", found=median(faster), goal=FASTER, sense="at least", digits=1
-            ),
-            Figure(name=f"{scheme}, of the ideal speed", found=median(ideal), goal=OF_IDEAL, sense="at least"),
+            Figure(name=f"× the loop's speed, {scheme}", found=median(faster), goal=FASTER, sense="at least", digits=1),
+            Figure(name=f"of the ideal speed, {scheme}", found=median(ideal), goal=OF_IDEAL, sense="at least"),
         ]
     return Found(figures, samples, [f"{ROUNDS} rounds"])

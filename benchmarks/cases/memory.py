@@ -36,7 +36,12 @@ def measure(session: Session) -> Found:
             for step, peak in _peaks(session, folder, name, turn).items():
                 samples.setdefault(f"{step}_{name}_mb", []).append(peak / 1e6)
     figures = [
-        Figure(name=step, found=ratio(samples[f"{step}_10x_mb"], samples[f"{step}_1x_mb"]), goal=GOAL, sense="at most")
+        Figure(
+            name=f"of the memory, {step}",
+            found=ratio(samples[f"{step}_10x_mb"], samples[f"{step}_1x_mb"]),
+            goal=GOAL,
+            sense="at most",
+        )
         for step in ("prepare", "calibrate", "evaluate")
     ]
     return Found(figures, samples, [f"{REPEATS} repetitions"])

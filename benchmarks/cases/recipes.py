@@ -59,8 +59,10 @@ def measure(session: Session) -> Found:
     each = {count: [one / count for one in samples[f"{count}_recipes_s"]] for count in (FEW, MANY)}
     size = (sizes[MANY] / MANY) / (sizes[FEW] / FEW)
     figures = [
-        Figure(name="time a recipe", found=ratio(each[MANY], each[FEW]), goal=1.0, sense="at most"),
-        Figure(name="bytes a recipe", found=Interval(value=size, low=size, high=size), goal=1.0, sense="at most"),
+        Figure(name="of the time a recipe", found=ratio(each[MANY], each[FEW]), goal=1.0, sense="at most"),
+        Figure(
+            name="of the bytes a recipe", found=Interval(value=size, low=size, high=size), goal=1.0, sense="at most"
+        ),
     ]
     samples |= {f"{count}_recipes_ir_bytes": [float(size)] for count, size in sizes.items()}
     return Found(figures, samples, [f"{turns} alternation{'s' * (turns > 1)}"])
