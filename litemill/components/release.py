@@ -23,6 +23,5 @@ def release(
     import litemill as lm
 
     address = lm.release(results.path, uri, intended_use=intended_use, sign_with=sign_with, samples=int(samples))
-    if address:
-        lm.tag_run(run_id, {"litemill.release": address})
+    lm.tag_run(run_id, {"litemill.release": address})
     return address

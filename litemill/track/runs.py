@@ -193,7 +193,7 @@ def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
 
     Args:
         run_id: The run, from `start_run`.
-        tags: Text by name.
+        tags: Text by name; where the text is empty nothing is set.
 
     Raises:
         LitemillError: The store cannot be used, or there is no such run.
@@ -203,6 +203,7 @@ def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
         with store_errors(f"tag run {run_id}") as client:
             write(client, run_id, tags=tags)
 
+    tags = {name: text for name, text in tags.items() if text}
     if spool := here():
         spool.keep_tags(dict(tags))
     tracked(write_tags, None)
