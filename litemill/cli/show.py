@@ -98,6 +98,8 @@ class Progress:
 
 def results_tables(results: Results) -> list[Table]:
     """The variants, ranked as `compare` ordered them; then what each is on the targets with no ratio to float32."""
+    champion = results.champion
+    rows = [*([champion] if champion and champion.version.there else []), *results.variants]
     targets = list(dict.fromkeys(target for variant in results.variants for target in variant.measurements))
     timed = [name for name in targets if any(_ratio(variant, name) for variant in results.variants)]
     other = [name for name in targets if name not in timed]
@@ -107,7 +109,7 @@ def results_tables(results: Results) -> list[Table]:
         table.add_column(f"{target} ms", justify="right", no_wrap=True)
         table.add_column("× float32", justify="right", no_wrap=True)
     table.add_column("verdict")
-    for variant in results.variants:
+    for variant in rows:
         if variant.status != "ok":
             cells = [""] * (5 + 2 * len(timed))
             table.add_row(_name(variant, results), *cells, styled(("failed", "red"), f": {variant.reason}"))
@@ -119,15 +121,21 @@ def results_tables(results: Results) -> list[Table]:
             f"{variant.gzip_bytes:,}",
             *(cell for target in timed for cell in _latency(variant, target)),
         ]
-        table.add_row(_name(variant, results), *cells, styled((variant.verdict, VERDICTS[variant.verdict])))
+        table.add_row(_name(variant, results), *cells, _verdict(variant, results))
     if not other:
         return [table]
     beside = _table("what the targets make of them", *other)
-    for variant in results.variants:
+    for variant in rows:
         if variant.status == "ok":
             cells = [describe(variant.measurements.get(target)) for target in other]
             beside.add_row(_name(variant, results), *cells)
     return [table, beside]
+
+
+def _verdict(variant: VariantResult, results: Results) -> Text:
+    if variant is results.champion:
+        return styled(("champion", "cyan"))
+    return styled((variant.verdict, VERDICTS[variant.verdict]))
 
 
 def _table(title: str, *numbers: str) -> Table:
@@ -139,6 +147,8 @@ def _table(title: str, *numbers: str) -> Table:
 
 
 def _name(variant: VariantResult, results: Results) -> Text:
+    if results.champion and variant is results.champion:
+        return styled((f"  {results.champion.version}", "cyan"))
     won = variant.recipe == results.winner
     return styled((f"★ {variant.recipe}", "bold green")) if won else styled(f"  {variant.recipe}")
 
