@@ -31,6 +31,8 @@ from litemill.tasks.by_class import FIGURES
 
 RESAMPLES = 400
 """Of a metric that is no sum over samples: for its correlations and the errors of its classes, not for tails."""
+NO_CHANGE = Estimate(value=0.0, ci=(0.0, 0.0))
+"""Of a file from itself."""
 MOST_NUMBERS = 4 << 30
 """Numbers that are gone through for one critical value; beyond it Bonferroni's, which needs none, is taken."""
 TAKEN_ONE_BY_ONE = ("top1", "top5")
@@ -108,14 +110,14 @@ class _Judge:
             accuracy=self._own(one, samples) if self.budget.min_accuracy is not None else None,
             class_drop=self._class_drop(one, self.base, samples) if classes else None,
             champion_drop=self._drop(one, self.rival, samples, self.champion),
-            champion_class_drop=self._class_drop(one, self.rival, samples) if classes else None,
+            champion_class_drop=self._class_drop(one, self.rival, samples, self.champion) if classes else None,
         )
 
     def _drop(
         self, one: Candidate, than: Samples | None, samples: Samples | None, other: Candidate | None
     ) -> Estimate | None:
-        if other and other.variant.sha256 and other.variant.sha256 == one.variant.sha256:
-            return Estimate(value=0.0, ci=(0.0, 0.0))
+        if other and _same_file(one, other):
+            return NO_CHANGE
         if than is None or samples is None:
             return None
         found = paired_drop(_evaluation(one), than, samples, level_of(self.critical))
@@ -131,9 +133,13 @@ class _Judge:
         right = np.arange(evaluation.samples) < round(evaluation.value * evaluation.samples)
         return proportion(right, level_of(self.critical))
 
-    def _class_drop(self, one: Candidate, than: Samples | None, samples: Samples | None) -> ClassDrop | None:
+    def _class_drop(
+        self, one: Candidate, than: Samples | None, samples: Samples | None, other: Candidate | None = None
+    ) -> ClassDrop | None:
         if than is None or samples is None:
             return None
+        if other and _same_file(one, other):
+            return ClassDrop(index=0, figure=_evaluation(one).per_class_metric, drop=NO_CHANGE)
         label = samples.label if samples.label is not None else than.label
         if label is not None:
             right = than.prediction == label, samples.prediction == label
@@ -178,6 +184,10 @@ def _columns(
     found = values[:, : len(samples)]
     differences = (values[:, [at]] - found for at in range(len(samples), len(every)))
     return np.concatenate([*[found] * own, *differences], axis=1)
+
+
+def _same_file(one: Candidate, other: Candidate) -> bool:
+    return bool(one.variant.sha256) and one.variant.sha256 == other.variant.sha256
 
 
 def _evaluation(one: Candidate) -> Evaluation:

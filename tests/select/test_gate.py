@@ -167,6 +167,16 @@ def test_more_bytes_than_the_champion_need_proof_of_more_accuracy(tmp_path: Path
     ]
 
 
+def test_the_champion_s_own_file_loses_nothing_against_it(tmp_path: Path, reference: Path) -> None:
+    rival = champion(tmp_path, answers(5))
+    same = candidate(tmp_path, "same", answers(5), sha256=CHAMPION)
+    budget = Budget(max_accuracy_drop=0.02, max_class_drop=0.2)
+    selection = select([same], budget, "size", champion=rival, reference=reference)
+    proof = selection.judgements[0].proof
+    assert selection.winner == "same" and proof.champion_drop and proof.champion_class_drop
+    assert proof.champion_drop.ci == proof.champion_class_drop.drop.ci == (0.0, 0.0)
+
+
 def test_a_slower_variant_than_the_champion_is_seen_in_the_same_session(tmp_path: Path, reference: Path) -> None:
     def timed(ratio: tuple[float, float, float]) -> dict[str, Measurement]:
         between = Estimate(value=ratio[0], ci=ratio[1:])
