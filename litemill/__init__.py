@@ -23,9 +23,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and editors do
     from litemill.artifacts.storage import digest as digest
+    from litemill.config.budget import Budget as Budget
     from litemill.config.data import DataSpec as DataSpec
     from litemill.config.load import load_config as load_config
-    from litemill.config.run import Budget as Budget
     from litemill.config.run import ModelSpec as ModelSpec
     from litemill.config.run import RunSpec as RunSpec
     from litemill.config.run import Training as Training
@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.track.variants import log_variants as log_variants
 
 PLACES: dict[str, str] = {
-    "Budget": "litemill.config.run",
+    "Budget": "litemill.config.budget",
     "ConfigError": "litemill.errors",
     "DataSpec": "litemill.config.data",
     "DeviceError": "litemill.errors",

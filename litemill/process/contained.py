@@ -107,6 +107,14 @@ def contained(function: str, *args: Any, where: str, limits: Limits | None = Non
         return _running().call(function, args, where, limits)
 
 
+def _here() -> str:
+    """The folder that relative paths start from: it may be another one than when the child began, or be gone."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return ""
+
+
 def _size(where: str) -> int:
     try:
         return Path(where).stat().st_size
@@ -134,7 +142,7 @@ class _Child:
         return self.owner == os.getpid() and self.process.poll() is None
 
     def call(self, function: str, args: tuple[Any, ...], where: str, limits: Limits) -> Any:
-        order = frame({"function": function, "args": args, "limits": asdict(limits)})
+        order = frame({"function": function, "args": args, "limits": asdict(limits), "folder": _here()})
         start = self.stderr.seek(0, os.SEEK_END)
         try:
             write_frame(self._pipe("stdin"), order)
@@ -251,6 +259,8 @@ def _answer(call: dict[str, Any]) -> Frame:
         return _refusal(f"cannot load {call['function']}: {error}", kind="LitemillError")
     limits = Limits(**call["limits"])
     try:
+        with contextlib.suppress(OSError):
+            os.chdir(call["folder"])
         _limit(limits)
         return frame({"result": function(*call["args"])})
     except LitemillError as error:

@@ -120,6 +120,15 @@ def test_what_a_file_does_to_its_reader_is_one_error_and_the_next_call_works(how
     assert contained(f"{HERE}:misbehave", "noise", where="x") == "heard"
 
 
+def test_a_relative_path_is_that_of_the_caller_wherever_it_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert contained("os.path:abspath", "model.keras", where="model.keras") == str(tmp_path / name / "model.keras")
+
+
 def test_errors_of_ours_arrive_as_they_were_raised() -> None:
     with pytest.raises(StepFailed) as error:
         contained(f"{HERE}:misbehave", "refuse", where="x")
