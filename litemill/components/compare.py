@@ -59,8 +59,10 @@ def compare(
         objective=objective,
         out=results.path,
         diagnosis=diagnosis.path,
-        reference=reference.path if reference else None,
-        champion={"name": registered_model, "version": champion_version} if registered_model else None,
+        basis={
+            "reference": reference.path if reference else None,
+            "champion": {"name": registered_model, "version": champion_version} if registered_model else None,
+        },
     )
     shutil.copyfile(f"{results.path}/report.html", report.path)
     shutil.copyfile(f"{results.path}/summary.md", summary.path)

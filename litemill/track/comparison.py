@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from litemill.artifacts.bundle import recipe_folders
 from litemill.artifacts.files import sha256_of, staged
@@ -33,6 +35,16 @@ COMPARED = "litemill.compared"
 """Tag of the parent run: digest of the `results.json` that was logged, once all of it was."""
 
 
+class Basis(BaseModel):
+    """What variants are judged against, besides the budget."""
+
+    reference: Path | None = None
+    """Evaluation of the baseline, whose samples the variants are paired with."""
+    champion: ChampionVersion | None = None
+    """Which version of the registry the winner must not be worse than, as `champion_version` gives it; its run is among
+    those that are compared where there is one."""
+
+
 def compare_runs(
     run_id: str,
     run_ids: Sequence[str],
@@ -42,8 +54,7 @@ def compare_runs(
     objective: str,
     out: str | Path,
     diagnosis: str | Path | None = None,
-    reference: str | Path | None = None,
-    champion: ChampionVersion | Mapping[str, str] | None = None,
+    basis: Basis | Mapping[str, Any] | None = None,
 ) -> Results:
     """Compare the variants of MLflow runs as `compare` does those of folders, and log the result to the parent run.
 
@@ -55,9 +66,7 @@ def compare_runs(
         objective: What to minimise among those, as the config has it.
         out: Folder for `results.json`, `report.html`, `summary.md` and every variant; it must not exist yet.
         diagnosis: What the doctor wrote before the run; kept beside the results.
-        reference: Evaluation of the baseline, whose samples the variants are paired with.
-        champion: Which version of the registry the winner must not be worse than, as `champion_version` gives it; its
-            run is among `run_ids` where there is one.
+        basis: What the variants are judged against.
 
     Returns:
         The variants, ranked.
@@ -66,6 +75,7 @@ def compare_runs(
         InputError: There are no runs to compare, or one holds no variant.
         LitemillError: The store cannot be used.
     """
+    against = Basis.model_validate(basis or {})
     asked = _Asked(
         run_id=run_id,
         name=name,
@@ -73,8 +83,8 @@ def compare_runs(
         objective=objective,
         out=Path(out),
         diagnosis=None if diagnosis is None else Path(diagnosis),
-        reference=None if reference is None else Path(reference),
-        champion=None if champion is None else ChampionVersion.model_validate(champion),
+        reference=against.reference,
+        champion=against.champion,
     )
     spool = here()
     if spool is None:
