@@ -70,7 +70,7 @@ def test_the_parent_run_explains_itself(runs: tuple[str, list[str]], tmp_path: P
     assert run.data.metrics["variants"] == len(FASHION)
     assert run.data.metrics["winner/size_bytes"] == 94_600
     files = {item.path for item in client.list_artifacts(parent)}
-    assert files == {"results.json", "report.html", "summary.md", "diagnosis.md", "variants"}
+    assert files == {"results.json", "report.html", "summary.md", "diagnosis.md", "variants", "plots"}
     assert (tmp_path / "out" / "diagnosis.md").read_text() == "# Diagnosis"
     verdicts = {client.get_run(run_id).info.run_name: client.get_run(run_id).data.tags[VERDICT] for run_id in children}
     assert verdicts["dynamic"] == "pass"
