@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import named
-from litemill.errors import InputError, first_line
+from litemill.errors import InputError, LitemillError, first_line
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Untranslatable
 from litemill.models.ending import ending_of_graph, ending_of_keras, ending_of_tflite
@@ -69,9 +69,27 @@ def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> 
         output: Name of the output that is judged, of a model with several.
 
     Raises:
-        InputError: See `peek`; or a layer is unknown, the weights don't fit, or no such output.
+        InputError: See `peek`; or a layer is unknown, the weights don't fit, or no such output. So do `predict` and
+            `export` where the model cannot be run.
     """
     facts = peek(path, allow_unsafe=allow_unsafe)
+    loaded = _load(facts, allow_unsafe, output)
+    predict = partial(_of_the_file, path, "be run on these samples", loaded.predict)
+    export = partial(_of_the_file, path, "be exported", loaded.export)
+    return replace(loaded, predict=predict, export=export)
+
+
+def _of_the_file(path: Path, doing: str, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Call a function of the model; whatever error of the framework that ends in is the file's fault."""
+    try:
+        return function(argument)
+    except (LitemillError, MemoryError, tensorflow().errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        raise InputError(f"cannot {doing}: {first_line(error)}", where=str(path)) from error
+
+
+def _load(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:
     if facts.is_keras3:
         return _from_keras3(facts, allow_unsafe, output)
     if facts.format == "tflite":
@@ -89,7 +107,7 @@ def _load_keras2(facts: ModelFacts, allow_unsafe: bool) -> Any:
     try:
         with scope(not allow_unsafe), named_as(path, SUFFIX[facts.format]) as named_path:
             model = tf_keras().models.load_model(str(named_path), compile=False)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError, RuntimeError) as error:
+    except Exception as error:
         raise InputError(f"Keras cannot load it: {first_line(error)}", where=str(path)) from error
     if not model.built or not getattr(model, "inputs", None):
         fix = "Call the model on a sample before saving it, or build it with the functional API"
@@ -131,6 +149,8 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
         notes += flattened
     except Untranslatable as error:
         notes = (str(error), *notes[1:])
+    except Exception as error:
+        notes = (f"it cannot be translated to Keras 2: {first_line(error)}", *notes[1:])
 
     def export(folder: Path) -> None:
         source.export(str(folder), format="tf_saved_model", verbose=False)
@@ -157,14 +177,14 @@ def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> Loa
             model = _load_keras2(facts, allow_unsafe)
             tf_keras().models.model_from_json(model.to_json())
             return _with_keras(facts, model, output)
-        except (InputError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OSError) as error:
+        except Exception as error:
             reason = f"its Keras model cannot be rebuilt: {first_line(error)}"
     tf = tensorflow()
     name = signature_of(facts.path)
     try:
         loaded = tf.saved_model.load(str(facts.path))
         serve = loaded.signatures[name]
-    except (ValueError, KeyError, OSError, AttributeError, tf.errors.OpError) as error:
+    except Exception as error:
         raise InputError(f"TensorFlow cannot load it: {first_line(error)}", where=str(facts.path)) from error
     specs = serve.structured_input_signature[1]
     outputs = sorted(serve.structured_outputs)
