@@ -93,7 +93,8 @@ def _held(name: str, value: str) -> Iterator[str]:
     """The secrets in a variable: its value where the name says so, the password of an address in any."""
     words = ["", *(word.lower() for word in _SPLIT.findall(name))]
     named = words[-1] in _SECRET_WORDS | _LAST_WORDS or words[-3:] == ["access", "key", "id"]
-    held = [value.strip()] if named and "://" not in value else []
+    hook = not {"webhook", "webhooks", "hook"}.isdisjoint(words)  # whoever has such an address can post to it
+    held = [value.strip()] if hook or (named and "://" not in value) else []
     for address in _ADDRESS.finditer(value):
         user, mark, _ = address["rest"].rpartition("@")
         held += [user.partition(":")[2]] if mark and ":" in user and not _PORT.match(address["rest"]) else []

@@ -104,10 +104,11 @@ def test_json_stays_json(name: str) -> None:
         ("MLFLOW_TRACKING_PASSWORD", "hunter2-or-3", "401 for hunter2-or-3!", "hunter2"),
         ("AWS_SECRET_ACCESS_KEY", 'a"b/c+d12', r'{"x": "a\"b/c+d12"}', "c+d12"),
         ("MINIO_ACCESS_KEY_ID", "minio-user-1", "no bucket of minio-user-1", "minio-user-1"),
+        ("LITEMILL_WEBHOOK_0", "https://ci.example.org/n/ab12", "to https://ci.example.org/n/ab12: 404", "ab12"),
         ("DB", "postgresql://me:p%40ss-word-1@db/x", "nothing for p@ss-word-1 here", "word-1"),
         ("MLFLOW_TRACKING_URI", "http://me:hunter2-or-3@h", "<hunter2-or-3>", "hunter2"),
     ],
-    ids=range(5),  # pytest keeps a test's id in the environment
+    ids=range(6),  # pytest keeps a test's id in the environment
 )
 def test_secrets_of_the_environment_are_hidden_wherever_they_turn_up(
     name: str, value: str, written: str, gone: str, monkeypatch: pytest.MonkeyPatch
