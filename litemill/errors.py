@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
+import traceback
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
 from litemill.redact import redact
 
@@ -114,6 +116,22 @@ def shown(value: object) -> str:
     """A value as a message repeats it: its `repr`, cut where it is long or deep."""
     text = _Shown().repr(value)
     return text if len(text) <= 2 * LONGEST_SHOWN else f"{text[: 2 * LONGEST_SHOWN]}…"
+
+
+FAULTS = (AttributeError, LookupError, TypeError, NameError, AssertionError, ArithmeticError)
+"""What Python raises where a program is wrong."""
+PACKAGE = Path(__file__).parent
+
+
+def own_fault(error: BaseException) -> str:
+    """Where in Litemill an error was raised that only a fault of its own explains; else empty.
+
+    A library refuses an input by whatever it likes, a `KeyError` too, but then one of its own frames raises it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, FAULTS) or not frames or not Path(frames[-1].filename).is_relative_to(PACKAGE):
+        return ""
+    return f"{Path(frames[-1].filename).relative_to(PACKAGE.parent)}:{frames[-1].lineno}"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -96,7 +96,7 @@ def _subjects(bundle: Path, task: str) -> tuple[dict[str, Subject], dict[str, Me
     subjects, dead = {}, {}
     for recipe, manifest in read_bundle(bundle).items():
         if manifest.status == "failed":
-            dead[recipe] = failed(manifest.reason)
+            dead[recipe] = failed(manifest.reason, passes=manifest.passes)
             continue
         file = bundle / recipe / TFLITE
         if not file.is_file():
@@ -128,7 +128,7 @@ def _measure(
             return open_target(target).measure(list(distinct.values()), samples)
     except DeviceError as error:
         log.warning("%s: %s", target.name, error)
-        return {key: failed(str(error)) for key in distinct}
+        return {key: failed(str(error), passes=True) for key in distinct}
 
 
 def _message(measured: dict[str, Measurement], subject: Subject, base: Subject) -> Measurement:

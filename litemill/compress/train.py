@@ -37,10 +37,14 @@ MADE = "made"
 
 
 class Attempt(NamedTuple):
-    """How a training ended: the reason it failed, or nothing, and what happened on the way."""
+    """How a training ended: the reason it failed, or nothing, what happened on the way, and if it may be tried again.
+
+    `passes` is true where memory ran out: that says nothing of the step.
+    """
 
     reason: str
     warnings: list[str]
+    passes: bool = False
 
 
 def train(
@@ -83,13 +87,13 @@ def train(
     before = read_manifest(model / MODEL, ModelManifest)
     with staged(out) as folder:
         if before.status == "failed":
-            return _write_failed(before, step, before.reason, folder)
+            return _write_failed(before, step, before.reason, folder, passes=before.passes)
         job = _job(model, dataset, step, training, source or model, before, folder)
         attempt = _attempt(job) if isolated else _attempt_here(job)
         Checkpoints(job.checkpoints).clear()
         if attempt.reason:
             log.warning("%s failed: %s", step.name, attempt.reason)
-            return _write_failed(before, step, f"{step.name}: {attempt.reason}", folder)
+            return _write_failed(before, step, f"{step.name}: {attempt.reason}", folder, passes=attempt.passes)
         return _deliver(job.out, attempt.warnings, time.monotonic() - started, folder)
 
 
@@ -133,14 +137,15 @@ def _attempt(job: TrainJob) -> Attempt:
     """Train in a process of its own; once more without oneDNN where native code crashed."""
     outcome = _run(job, {})
     if not outcome.crashed or os.environ.get(ONEDNN) == "0":
-        return Attempt(_reason(outcome), [])
+        return Attempt(_reason(outcome), [], outcome.passes)
     epoch = Checkpoints(job.checkpoints).epoch
     after = f"after epoch {epoch} of {job.training.epochs}" if epoch else "from the beginning"
     log.warning("training crashed natively: it goes on %s with %s=0", after, ONEDNN)
     again = _run(job, {ONEDNN: "0"})
     if again.reason:
         reason = _reason(again)
-        return Attempt(f"{reason}; it crashed with oneDNN too: {outcome.reason}" if again.crashed else reason, [])
+        whole = f"{reason}; it crashed with oneDNN too: {outcome.reason}" if again.crashed else reason
+        return Attempt(whole, [], again.passes)
     return Attempt("", [f"training crashed natively and went on {after} with {ONEDNN}=0: {outcome.reason}"])
 
 
@@ -197,13 +202,16 @@ def _deliver(made: Path, warnings: list[str], seconds: float, folder: Path) -> M
     return manifest
 
 
-def _write_failed(before: ModelManifest, step: Step, reason: str, folder: Path) -> ModelManifest:
+def _write_failed(
+    before: ModelManifest, step: Step, reason: str, folder: Path, *, passes: bool = False
+) -> ModelManifest:
     """Leave an artifact that says why there is no model."""
     for leftover in folder.iterdir():
         shutil.rmtree(leftover)
     failed = ModelManifest(
         status="failed",
         reason=reason,
+        passes=passes,
         origin=before.origin,
         origin_sha256=before.origin_sha256,
         data_sha256=before.data_sha256,

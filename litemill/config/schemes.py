@@ -7,88 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from litemill.config.base import Section
+from litemill.config.scheme_options import BLOCKS as BLOCKS
+from litemill.config.scheme_options import DynamicOptions as DynamicOptions
+from litemill.config.scheme_options import Int8Options as Int8Options
+from litemill.config.scheme_options import Int16x8Options as Int16x8Options
+from litemill.config.scheme_options import MixedInt8Options as MixedInt8Options
+from litemill.config.scheme_options import NoOptions as NoOptions
+from litemill.config.scheme_options import Options as Options
+from litemill.config.scheme_options import SelectiveOptions as SelectiveOptions
+from litemill.config.scheme_options import WeightsOptions as WeightsOptions
 from litemill.plugins import Registry
 
-
-class Options(Section):
-    """Options of a step: unknown keys are refused, defaults are what most users want."""
-
-    def spoils_qat(self) -> str:
-        """What an option would undo of quantization-aware training, and what to do; empty where nothing does."""
-        return ""
-
-
-class NoOptions(Options):
-    """A scheme without options."""
-
-
-class SelectiveOptions(Options):
-    """Which layers are quantized: by layer name or op type, with `*` and `?` as wildcards."""
-
-    include: list[str] = Field(default_factory=list, description="quantize these layers only, by name or op type")
-    exclude: list[str] = Field(default_factory=list, description="leave these layers in float, by name or op type")
-
-    @property
-    def selects(self) -> bool:
-        """Whether some layers are chosen: litert-quantizer then makes the file, which can leave single ops alone."""
-        return bool(self.include or self.exclude)
-
-    def spoils_qat(self) -> str:
-        """See `Options.spoils_qat`."""
-        return "'qat' trains what is quantized: name the layers in its own 'exclude'" if self.selects else ""
-
-
-class WeightsOptions(SelectiveOptions):
-    """How weights are rounded that are unpacked at load or at run time."""
-
-    algorithm: Literal["min_max", "octav", "mse"] = Field(
-        "min_max",
-        description="how a weight's scale is found: by its largest value, or by the least error",
-    )
-    granularity: Literal["channel", "tensor"] = Field("channel", description="one scale for each channel, or for all")
-
-
-class Int8Options(SelectiveOptions):
-    """Full-integer quantization with a representative dataset."""
-
-    io: Literal["int8", "uint8", "float32"] = Field("int8", description="dtype of the model's inputs and outputs")
-    per_channel: bool = Field(True, description="one scale for each output channel of a weight, else one for all")
-
-    @model_validator(mode="after")
-    def _whole_model(self) -> Int8Options:
-        if self.selects and self.io == "uint8":
-            raise ValueError("io: uint8 takes no include and no exclude: use io int8 or float32")
-        return self
-
-    def spoils_qat(self) -> str:
-        """See `Options.spoils_qat`."""
-        if self.per_channel:
-            return super().spoils_qat()
-        return "'qat' trains one scale for each channel: leave 'per_channel: false' out of int8"
-
-
-class Int16x8Options(SelectiveOptions):
-    """int16 activations with int8 weights: closer to float, slower where no kernel is delegated."""
-
-    io: Literal["int16", "float32"] = Field("int16", description="dtype of the model's inputs and outputs")
-
-
-class MixedInt8Options(Options):
-    """int8 with the layers that lose most by it left in float, found by quantizing each alone. Inputs are float32."""
-
-    exclude: list[str] = Field(
-        default_factory=list, description="leave these layers in float in any case, by name or op type"
-    )
-    max_size: float = Field(1.3, gt=1.0, le=4.0, description="times the size of the int8 file it may grow to")
-    sqnr_db: float = Field(20.0, gt=0.0, description="signal to quantization noise of the outputs that is enough")
-
-
-QUANTIZER_OPTIONS = frozenset({"include", "exclude", "algorithm", "granularity"})
+QUANTIZER_OPTIONS = frozenset({"include", "exclude", "algorithm", "granularity", "bits", "recipe_file", "recipe"})
 """Options that are litert-quantizer's own, so that a `.tflite` can have them too."""
 
 
@@ -162,7 +94,7 @@ SCHEMES = Registry(
             "weights stored as float16 and unpacked at load: half the size, float32 speed",
             options=SelectiveOptions,
         ),
-        _ours("dynamic", "dynamic range: int8 weights, float activations, no calibration data", options=WeightsOptions),
+        _ours("dynamic", "dynamic range: int8 weights, float activations, no calibration data", options=DynamicOptions),
         _ours(
             "int8",
             "full-integer quantization with a representative dataset",

@@ -129,7 +129,7 @@ class Step(Section):
     @model_validator(mode="after")
     def _options_fit(self) -> Step:
         try:
-            self.parsed()
+            object.__setattr__(self, "options", self.parsed().carried(self.options))
         except ConfigError as error:
             raise ValueError(str(error)) from None
         except ValidationError as error:

@@ -116,6 +116,7 @@ def _start(
         options=scheme.parsed().model_dump(mode="json"),
         status=source.status,
         reason=source.reason,
+        passes=source.passes,
         model_sha256=source.sha256,
         data_sha256=calibration.x_sha256 if calibration else "",
         calibration_samples=calibration.samples if calibration else 0,
@@ -231,6 +232,7 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
             log.warning("%s: %s", manifest.recipe, warning)
     if outcome.reason:
         manifest.status, manifest.reason = "failed", outcome.reason.replace(str(path), path.name)
+        manifest.passes = outcome.passes
         for leftover in path.parent.iterdir():
             leftover.unlink()
         return

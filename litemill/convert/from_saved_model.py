@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import named
 from litemill.config.schemes import (
+    DynamicOptions,
     Int8Options,
     Int16x8Options,
     MixedInt8Options,
@@ -24,13 +25,8 @@ from litemill.config.schemes import (
 )
 from litemill.convert.batch import SIGNATURE
 from litemill.convert.findings import Converted
-from litemill.convert.from_tflite import (
-    cast_weights,
-    prepared,
-    quantize_dynamically,
-    quantize_statically,
-    quantize_weights,
-)
+from litemill.convert.prepared import prepared
+from litemill.convert.quantizer import cast_weights, quantize_dynamically, quantize_statically, quantize_weights
 from litemill.convert.sensitivity import float_counterpart
 from litemill.errors import StepFailed
 from litemill.flatbuffer.graph import tensor_info
@@ -58,9 +54,9 @@ def float16(saved_model: Path, options: SelectiveOptions, samples: Samples) -> C
     return Converted(converter.convert(), [])
 
 
-def dynamic(saved_model: Path, options: WeightsOptions, samples: Samples) -> Converted:
+def dynamic(saved_model: Path, options: DynamicOptions, samples: Samples) -> Converted:
     """Dynamic-range quantization: int8 weights, activations quantized at run time."""
-    if options != WeightsOptions():
+    if options.by_quantizer:
         return quantize_dynamically(named_float(saved_model), options)
     converter = converter_of(saved_model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -69,14 +65,14 @@ def dynamic(saved_model: Path, options: WeightsOptions, samples: Samples) -> Con
 
 def int8(saved_model: Path, options: Int8Options, samples: Samples) -> Converted:
     """Full-integer quantization (Jacob et al., 2018) with ranges from the calibration samples."""
-    if options.selects:
+    if options.by_quantizer:
         return quantize_statically(named_float(saved_model), 8, options, samples)
     return Converted(int8_converter(saved_model, options, samples).convert(), [])
 
 
 def int16x8(saved_model: Path, options: Int16x8Options, samples: Samples) -> Converted:
     """int16 activations and int8 weights, all symmetric."""
-    if options.selects:
+    if options.by_quantizer:
         return quantize_statically(named_float(saved_model), 16, options, samples)
     only = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
 

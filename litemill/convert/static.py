@@ -16,7 +16,7 @@ from typing import Any
 
 from litemill.convert.batch import SIGNATURE
 from litemill.convert.refusal import refusal
-from litemill.errors import StepFailed
+from litemill.errors import StepFailed, own_fault
 from litemill.flatbuffer.graph import report
 from litemill.flatbuffer.reader import parse_model
 from litemill.models.backend import tensorflow, tf_keras
@@ -54,6 +54,8 @@ def static_model(saved_model: Path, keras: Path | None, out: Path) -> None:
         except StepFailed:
             raise
         except Exception as error:
+            if own_fault(error):
+                raise
             log.info("%s: %s", saved_model, error)
             reasons.append(refusal(error))
             shutil.rmtree(out, ignore_errors=True)

@@ -30,7 +30,7 @@ from litemill.convert.parity import References, keras_outputs, measure_parity, p
 from litemill.convert.pixels import quantize_bytes
 from litemill.convert.refusal import refusal
 from litemill.convert.sensitivity import float_counterpart, rank_layers, run
-from litemill.errors import LitemillError, StepFailed
+from litemill.errors import LitemillError, StepFailed, own_fault
 from litemill.evidence import CalibrationReport, VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.models.backend import tensorflow
@@ -81,12 +81,13 @@ def _converted(conversion: Conversion, source: Path, step: Step, samples: Any) -
     """What a scheme makes of the source.
 
     Raises:
-        StepFailed: The converter refuses, with the op and the layer; it raises whatever it likes.
+        StepFailed: The converter refuses, with the op and the layer; it raises whatever it likes. What is raised in
+            Litemill's own code is no refusal, and goes on as it is.
     """
     try:
         return conversion(source, step.parsed(), samples)
     except Exception as error:
-        if isinstance(error, LitemillError | MemoryError):
+        if isinstance(error, LitemillError | MemoryError) or own_fault(error):
             raise
         log.info("%s: %s", step.name, error, exc_info=True)
         raise StepFailed(f"{step.name}: {refusal(error)}") from error

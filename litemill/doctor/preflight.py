@@ -8,11 +8,13 @@ from litemill.artifacts.storage import check_place, fetch
 from litemill.compress.objective import SUPPRESSED
 from litemill.compress.support import qat_obstacles
 from litemill.config.run import RunSpec
+from litemill.config.schemes import DynamicOptions, SelectiveOptions
 from litemill.config.steps import tflite_obstacle
 from litemill.config.targets import kind_of
+from litemill.convert.quantizer import check_recipe
 from litemill.data import SourceFacts, check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
-from litemill.errors import InputError
+from litemill.errors import ConfigError, InputError
 from litemill.models import ModelFacts, check_fit, peek
 from litemill.models.fit import judged_positions
 from litemill.models.output_shape import output_shapes
@@ -43,6 +45,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     found = [
         *_cannot_train(spec, model),
         *_cannot_quantize(spec, model),
+        *_cannot_round(spec),
         *_cannot_calibrate(spec, data),
         *_other_kernels(spec),
         *_missing_programs(spec),
@@ -101,6 +104,26 @@ def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:
         if obstacles := qat_obstacles(steps, model.layers):
             what = f"recipe {name} will fail: quantization-aware training cannot take layer {', '.join(obstacles)}"
             warnings.append(f"{what}; `qat: {{unsupported: float}}` keeps unsupported layers float")
+    return warnings
+
+
+def _cannot_round(spec: RunSpec) -> list[str]:
+    """Warn of a variant that only XNNPACK computes right.
+
+    Raises:
+        ConfigError: litert-quantizer does not take the rules of a recipe file, or the kernels that evaluate compute
+            what it makes of an option wrong.
+    """
+    warnings = []
+    for name, steps in spec.recipes.items():
+        options, where = steps[-1].parsed(), f"recipes.{name}"
+        if isinstance(options, SelectiveOptions) and options.recipe:
+            check_recipe(options.recipe, calibrated=steps[-1].scheme.calibrated, where=where)
+        if isinstance(options, DynamicOptions) and options.blocks:
+            what = f"LiteRT's reference kernels take no notice of {options.granularity}"
+            if spec.evaluation.kernels == "reference":
+                raise ConfigError(what, where=where, fix="Evaluate with evaluation.kernels: xnnpack, or leave it out")
+            warnings.append(f"recipe {name} is for XNNPACK: {what}")
     return warnings
 
 

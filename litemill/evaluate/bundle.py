@@ -73,6 +73,7 @@ def evaluate_bundle(
         for name, manifest in manifests.items():
             reason = outcomes[name].reason if name in outcomes else manifest.reason
             evaluation = _complete(work / name, name, reason, data, baseline)
+            evaluation.passes = outcomes[name].passes if name in outcomes else manifest.passes
             write_manifest(work / name / EVALUATION, evaluation)
             found[name] = evaluation
     return found

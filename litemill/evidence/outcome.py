@@ -18,6 +18,7 @@ class Evaluation(Evidence):
     recipe: str
     status: Status = "ok"
     reason: str = ""
+    passes: bool = Field(False, description="it failed for want of memory, time or a device, and is tried again")
     sha256: str = Field("", description="of the .tflite that was evaluated")
     data_sha256: str = ""
     metric: str = "top1"
@@ -59,6 +60,7 @@ class Measurement(Evidence):
     target: str
     status: Status = "ok"
     reason: str = ""
+    passes: bool = Field(False, description="it failed for want of memory, time or a device, and is tried again")
     kind: Literal["measured", "estimated", "emulated"] = "measured"
     sha256: str = ""
     requested_accelerator: str = ""

@@ -87,6 +87,7 @@ class ModelManifest(Evidence):
 
     status: Status = "ok"
     reason: str = ""
+    passes: bool = Field(False, description="it failed for want of memory, time or a device, and is tried again")
     origin: str
     resolved: str = Field("", description="what an origin that may move, such as models:/name@alias, was then")
     origin_sha256: str

@@ -84,6 +84,7 @@ class VariantManifest(Evidence):
     options: dict[str, Any] = Field(default_factory=dict)
     status: Status = "ok"
     reason: str = ""
+    passes: bool = Field(False, description="it failed for want of memory, time or a device, and is tried again")
     model_sha256: str = ""
     data_sha256: str = Field("", description="of the calibration split; empty where the scheme needs none")
     calibration_samples: int = 0

@@ -122,7 +122,8 @@ def weights(model: Any) -> list[WeightInfo]:
         for index, tensor in enumerate(graph.tensors):
             dtype = DTYPE_NAMES.get(tensor.type, "")
             scales = floats(tensor.quantization.scale) if tensor.quantization else []
-            values = constant(model, tensor) if dtype in FLOATS or scales else None
+            blocks = bool(getattr(getattr(tensor.quantization, "details", None), "blockSize", 0))
+            values = constant(model, tensor) if dtype in FLOATS or scales or blocks else None
             if values is None or index not in readers:
                 continue
             zero_points = ints(tensor.quantization.zeroPoint) if scales else []

@@ -18,6 +18,7 @@ from kfp import dsl
 from kfp.local.cache import LocalCache
 
 from litemill.artifacts.files import write_text
+from litemill.artifacts.passing import passes
 from litemill.artifacts.proof import check_bundles
 from litemill.errors import LitemillError
 
@@ -63,7 +64,10 @@ class TaskCache:
             return None
 
     def put(self, key: str, outputs: Mapping[str, Any]) -> None:
-        """Keep what a task gave."""
+        """Keep what a task gave, unless something in it failed for a reason that may be gone the next time."""
+        if any(passes(Path(value.uri)) for value in outputs.values() if isinstance(value, dsl.Artifact)):
+            log.info("%s is not kept: it failed for want of memory, time or a device", key)
+            return
         artifacts = {
             value.uri: _files(Path(value.uri)) for value in outputs.values() if isinstance(value, dsl.Artifact)
         }

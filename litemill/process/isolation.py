@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litemill.errors import LitemillError, StepFailed, first_line
+from litemill.errors import LitemillError, StepFailed, first_line, own_fault
 from litemill.process.forks import end_with_starter, start_module
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,9 @@ DIED = "died"
 """Cause of a job whose worker died: a native crash, a lack of memory, a kill."""
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 """Signals by which native code ends a process that it has broken."""
+
+OUT_OF_MEMORY = frozenset({"MemoryError", "ResourceExhaustedError"})
+"""Exceptions of Python and of TensorFlow."""
 
 
 class Outcome(NamedTuple):
@@ -53,6 +56,11 @@ class Outcome(NamedTuple):
     def crashed(self) -> bool:
         """Whether native code broke the worker."""
         return self.signal in CRASHES
+
+    @property
+    def passes(self) -> bool:
+        """Whether the machine failed it, by a lack of memory or of time: the next try may work."""
+        return self.signal in (signal.SIGKILL, signal.SIGALRM) or self.cause in OUT_OF_MEMORY
 
     @property
     def killed(self) -> bool:
@@ -145,6 +153,8 @@ def _attempt(handler: Callable[[Job], None], job: Job) -> tuple[str, str]:
     except Exception as error:
         log.exception("%s failed", job["name"])
         first, kind = first_line(error), type(error).__name__
+        if place := own_fault(error):
+            return f"a fault of Litemill's own in {place}, {kind}: {first}. Report it with the log", kind
         return (first if first == kind else f"{kind}: {first}"), kind
     return "", ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -104,19 +105,12 @@ def _table(labels: Array, decided: Array, classes: int) -> Array:
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def overlap_by_class(found: Outcomes, reading: Reading) -> Breakdown:
-    """Intersection over union of each class, and the confusion matrix over the positions."""
-    right, wanted, given = found.tally.diagonal(), found.tally.sum(axis=1), found.tally.sum(axis=0)
-    union = wanted + given - right
-    values = [float(r / u) if u else None for r, u in zip(right, union, strict=True)]
-    return Breakdown("iou", values, found.tally.tolist())
-
-
-def f1_by_class(found: Outcomes, reading: Reading) -> Breakdown:
-    """F1 of each class, and the confusion matrix over the positions."""
+def figure_by_class(found: Outcomes, reading: Reading, *, figure: Literal["iou", "f1"]) -> Breakdown:
+    """Intersection over union or F1 of each class, and the confusion matrix over the positions."""
     right, total = found.tally.diagonal(), found.tally.sum(axis=1) + found.tally.sum(axis=0)
-    values = [float(2 * r / t) if t else None for r, t in zip(right, total, strict=True)]
-    return Breakdown("f1", values, found.tally.tolist())
+    part, whole = (right, total - right) if figure == "iou" else (2 * right, total)
+    values = [float(p / w) if w else None for p, w in zip(part, whole, strict=True)]
+    return Breakdown(figure, values, found.tally.tolist())
 
 
 def _check(train: Array, test: Array, metric: str, where: str) -> None:
@@ -140,7 +134,7 @@ SEGMENTATION = Task(
     obstacle=obstacle,
     outcomes=outcomes,
     decide=partial(decide_positions, axes=2),
-    breakdown=overlap_by_class,
+    breakdown=partial(figure_by_class, figure="iou"),
     class_figures={"miou": IOU, "f1": IOU},
     positions=2,
     settle=settle,
@@ -159,7 +153,7 @@ SEQUENCE = Task(
     obstacle=obstacle,
     outcomes=outcomes,
     decide=partial(decide_positions, axes=1),
-    breakdown=f1_by_class,
+    breakdown=partial(figure_by_class, figure="f1"),
     class_figures={"f1": F1},
     positions=1,
     settle=settle,

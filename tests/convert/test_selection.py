@@ -12,9 +12,10 @@ import pytest
 from litemill.artifacts.layout import QUANTIZER_RECIPE, SAVED_MODEL
 from litemill.config.steps import Step, check_order, parse_step
 from litemill.convert import from_saved_model, from_tflite, worker
+from litemill.convert.quantizer import check_recipe
 from litemill.convert.selection import left_float
 from litemill.convert.sensitivity import sqnr_db
-from litemill.errors import StepFailed
+from litemill.errors import ConfigError, StepFailed
 from litemill.flatbuffer import read_graph
 from litemill.runtime import Runner
 from tests.workshop import digits, workshop
@@ -96,8 +97,102 @@ def test_what_would_undo_qat_or_cannot_be_made_is_refused_before_anything_runs()
         check_order([Step(name="qat"), parse_step({"int8": {"exclude": ["dense"]}})])
     with pytest.raises(ValueError, match="io: uint8 takes no include"):
         parse_step({"int8": {"io": "uint8", "exclude": ["dense"]}})
-    with pytest.raises(ValueError, match="granularity"):
-        parse_step({"weights-int8": {"granularity": "block32"}})
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (
+            {"weights-int8": {"granularity": "block32"}},
+            r"weights alone in blocks float .*; use dynamic: \{bits: 4",
+        ),
+        ({"dynamic": {"granularity": "block32"}}, "block32 is for weights of 4 bits: add bits: 4"),
+        ({"dynamic": {"bits": 4, "granularity": "block64", "algorithm": "mse"}}, "mse knows no blocks"),
+        ({"dynamic": {"bits": 6}}, "bits are 4 or 8, not 6"),
+        ({"dynamic": {"algorithm": "gptq"}}, r"gptq rounds by calibration samples.*use it with int8"),
+        ({"int8": {"algorithm": "hadamard"}}, "hadamard is not offered: rotations need an op"),
+        ({"int8": {"algorithm": "gptq", "io": "uint8"}}, "io: uint8 takes no include"),
+        ({"int8": {"algorithm": "gptqq"}}, "'min_max', 'octav', 'mse' or 'gptq'"),
+        ({"int8": {"recipe_file": "none.json"}}, r"recipe_file none\.json: cannot be read: No such file"),
+    ],
+)
+def test_what_the_quantizer_gets_wrong_is_refused_by_name_with_the_way_out(step: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_step(step)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "dense", "least"),
+    [
+        ("int8", {"algorithm": "gptq"}, "int8", 25.0),
+        pytest.param("int8", {"algorithm": "octav", "io": "float32"}, "int8", 25.0, marks=pytest.mark.e2e),
+        pytest.param("int16x8", {"algorithm": "gptq"}, "int8", 30.0, marks=pytest.mark.e2e),
+        pytest.param("dynamic", {"bits": 4}, "int4", 10.0, marks=pytest.mark.e2e),
+        ("dynamic", {"bits": 4, "granularity": "block32"}, "int4", 10.0),
+    ],
+)
+def test_each_way_to_round_weights_answers_as_float32_does(
+    scheme: str, options: Any, dense: str, least: float, tmp_path: Path
+) -> None:
+    """Blocks with XNNPACK alone: the reference kernel of dense layers takes no notice of them."""
+    file = convert(tmp_path, scheme, **options)
+    assert weights(file)["FULLY_CONNECTED"] == dense
+    expected = Runner(workshop().tflite("float32")).run(X[:200])
+    for kernels in ("xnnpack", "reference"):
+        found = sqnr_db(expected, Runner(file, kernels=kernels).run(X[:200]))
+        assert found > least or (kernels == "reference" and "granularity" in options), (kernels, found)
+
+
+@pytest.mark.e2e
+def test_gptq_learns_from_all_samples_and_rounds_better_than_the_nearest_value(tmp_path: Path) -> None:
+    expected = Runner(workshop().tflite("float32")).run(X[:300])
+    found = {}
+    for algorithm in ("min_max", "gptq"):
+        (tmp_path / algorithm).mkdir()
+        file = convert(tmp_path / algorithm, "int16x8", algorithm=algorithm, include=["FULLY_CONNECTED"])
+        found[algorithm] = sqnr_db(expected, Runner(file).run(X[:300]))
+    assert found["gptq"] > found["min_max"]
+
+
+def test_one_scale_for_a_depthwise_convolution_is_refused_where_litert_gets_it_wrong(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match=r"DEPTHWISE_CONV_2D gives nonsense .*exclude: \[DEPTHWISE_CONV_2D\]"):
+        convert(tmp_path, "dynamic", granularity="tensor")
+    file = convert(tmp_path, "dynamic", granularity="tensor", exclude=["DEPTHWISE_CONV_2D"])
+    float32 = Runner(workshop().tflite("float32")).run(X[:200])
+    assert sqnr_db(float32, Runner(file).run(X[:200])) > 20
+
+
+def test_a_recipe_file_is_read_once_and_makes_the_file_it_came_from(tmp_path: Path) -> None:
+    first = convert(tmp_path, "int8", exclude=["FULLY_CONNECTED"]).read_bytes()
+    brought = tmp_path / "mine.json"
+    brought.write_bytes((tmp_path / QUANTIZER_RECIPE).read_bytes())
+    step = parse_step({"int8": {"recipe_file": str(brought)}})
+    brought.unlink()
+    assert Step.model_validate(step.model_dump(mode="json")) == step  # where it is used there is no such file
+    assert convert(tmp_path, "int8", **step.options).read_bytes() == first
+    with pytest.raises(ConfigError, match=r"needs calibration samples.*Give it to int8"):
+        check_recipe(step.options["recipe"], calibrated=False, where="recipes.x")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a list of rules"),
+        ('[{"regex": ".*"}]', "rule 1 has no 'operation'"),
+        ('[{"regex": "(", "operation": "*", "algorithm_key": "OCTAV", "op_config": {}}]', r"regex '\(' is none"),
+        ('[{"regex": ".*", "operation": "*", "algorithm_key": "OCTAV", "op_config": {}, "x": 1}]', "unknown key 'x'"),
+    ],
+)
+def test_a_recipe_file_that_is_none_is_refused_before_anything_runs(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"r\.json: .*{message}"):
+        parse_step({"int8": {"recipe_file": str(tmp_path / "r.json")}})
+    with pytest.raises(ValueError, match="leave exclude out"):
+        parse_step({"int8": {"recipe_file": "r.json", "exclude": ["a"]}})
+    rule = {"regex": ".*", "operation": "CONV_9D", "algorithm_key": "OCTAV", "op_config": {}}
+    with pytest.raises(ConfigError, match="litert-quantizer refuses it"):
+        check_recipe(json.dumps([rule]), calibrated=True, where="recipes.x")
 
 
 def test_a_tflite_source_takes_the_same_options() -> None:

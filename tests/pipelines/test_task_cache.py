@@ -59,6 +59,14 @@ def test_an_entry_that_is_none_is_a_miss(text: str, work: Path) -> None:
     assert get(work) is None
 
 
+@pytest.mark.parametrize("passing", [True, False])
+def test_what_failed_for_want_of_memory_is_tried_again_and_what_cannot_work_is_not(passing: bool, work: Path) -> None:
+    failed = VariantManifest(recipe="small", steps=["int8"], scheme="int8", status="failed", passes=passing)
+    write_manifest(work / "pipeline/run/ptq/variants/small/variant.json", failed)
+    TaskCache(work / "cache").put("later", outputs(work))
+    assert (TaskCache(work / "cache").get("later") is None) == passing
+
+
 @pytest.mark.parametrize("damage", ["gone", "half", "more", "changed", "cut short"])
 def test_an_artifact_that_is_not_as_it_was_is_a_miss(damage: str, work: Path) -> None:
     folder = work / "pipeline/run/ptq/variants/small"

@@ -13,6 +13,7 @@ import pytest
 
 from litemill.errors import LitemillError, StepFailed
 from litemill.process.isolation import Job, run_isolated, serve
+from litemill.tasks.labels import several_labels
 
 WORKER = "tests.process.test_isolation"
 
@@ -37,10 +38,23 @@ def work(job: Job) -> None:
             raise StepFailed("it cannot work", where="here", fix="Do otherwise")
         case "bug":
             raise KeyError("first line\nsecond")
+        case "own":
+            several_labels(None, "y")  # type: ignore[arg-type]
+        case "memory":
+            raise MemoryError
 
 
 def jobs(folder: Path, *order: str) -> list[Job]:
     return [{"name": f"{at}-{do}", "do": do, "out": str(folder / f"{at}"), "code": 5} for at, do in enumerate(order)]
+
+
+def test_a_fault_of_our_own_does_not_look_like_a_refusal_and_a_lack_of_memory_passes(tmp_path: Path) -> None:
+    ended = run_isolated(WORKER, jobs(tmp_path, "own", "bug", "memory", "refuse"), time_limit=30)
+    own, bug, *_ = ended.values()
+    assert own.reason.startswith("a fault of Litemill's own in litemill/tasks/labels.py:")
+    assert "AttributeError" in own.reason and own.reason.endswith("Report it with the log")
+    assert "Litemill" not in bug.reason
+    assert [one.passes for one in ended.values()] == [False, False, True, False]
 
 
 def test_deaths_cost_their_job_only(tmp_path: Path) -> None:
