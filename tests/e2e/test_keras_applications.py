@@ -128,6 +128,6 @@ def test_an_application_comes_through(
     if not manifest.trainable:
         assert any("layer " in note or "operation " in note for note in manifest.notes), manifest.notes
         return
-    training = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-4}
+    training = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-4}  # ten steps, the fewest to prune in
     trained = train(tmp_path / "model", dataset, step, training=training, out=tmp_path / "trained")
     assert trained.status == "ok" or any(layer.name in trained.reason for layer in model.layers), trained.reason
