@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as expected
 
 from litemill.errors import InputError, StepFailed
-from litemill.evaluate.bundle import Samples, _drop
+from litemill.evaluate.pairs import Samples, paired_drop
 from litemill.evidence import Evaluation
 from litemill.tasks import TASKS, Reading, metric_names, metric_of, task_of
 
@@ -98,7 +98,7 @@ def test_a_drop_resamples_whole_samples(task: str, metric: str) -> None:
         repeated = record.function()(one.outcome[index], one.target[index] if len(one.target) else one.target)
         assert record.over(one.outcome, one.target)(index) == pytest.approx(repeated)
     better, worse = (Samples(one.outcome, one.prediction, one.target) for one in found)
-    drop = _drop(Evaluation(recipe="r", metric=metric), better, worse)
+    drop = paired_drop(Evaluation(recipe="r", metric=metric), better, worse)
     values = [record.function()(one.outcome, one.target) for one in found]
     assert drop.value == pytest.approx(values[0] - values[1])
     assert 0 < drop.ci[0] < drop.value < drop.ci[1]

@@ -11,7 +11,7 @@ import pytest
 from litemill.config.data import DataSpec
 from litemill.convert.collapse import check_agreement, compare_outputs
 from litemill.errors import InputError, StepFailed
-from litemill.evaluate.bundle import Samples, _drop
+from litemill.evaluate.pairs import Samples, paired_drop
 from litemill.evidence import CalibrationReport, Evaluation
 from litemill.tasks import BoxLayout, Reading, decisions, metric_of, task_of
 from litemill.tasks.boxes import detections, overlaps
@@ -89,7 +89,7 @@ def test_a_drop_resamples_whole_samples(metric: str) -> None:
         repeated = record.function()(one.outcome[index], one.target[index])
         assert record.over(one.outcome, one.target)(index) == pytest.approx(repeated)
     first, second = (Samples(one.outcome, one.prediction, one.target) for one in (better, worst))
-    drop = _drop(Evaluation(recipe="r", metric=metric), first, second)
+    drop = paired_drop(Evaluation(recipe="r", metric=metric), first, second)
     assert drop.value == pytest.approx(record.over(*better[:2])(np.arange(40)) - record.over(*worst[:2])(np.arange(40)))
     assert 0 < drop.ci[0] < drop.value < drop.ci[1]
 
