@@ -245,10 +245,12 @@ def _widened(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     if not known or not new:
         return known or new
     found = {"min": np.minimum(known["min"], new["min"]), "max": np.maximum(known["max"], new["max"])}
-    if "hessian" in known and "hessian" in new:
-        first, second = known["num_samples"], new["num_samples"]
-        hessian = (known["hessian"] * first + new["hessian"] * second) / max(first + second, 1)
-        found |= {"hessian": hessian, "num_samples": first + second}
+    # The op that makes a tensor tells its range alone; a dense layer that reads it also what GPTQ needs.
+    told = [part for part in (known, new) if "hessian" in part]
+    if told:
+        samples = sum(part["num_samples"] for part in told)
+        hessian = sum(part["hessian"] * part["num_samples"] for part in told) / max(samples, 1)
+        found |= {"hessian": hessian, "num_samples": samples}
     return found
 
 
