@@ -67,6 +67,7 @@ class SelectiveOptions(Options):
 
 
 NOT_OFFERED = {
+    "gptq": "litert-quantizer's is right for dense layers alone, and wrong where the ops around them are quantized too",
     "hadamard": "rotations need an op that no other runtime has, or make the file larger than float32",
     "oscar": "without second moments of the activations it is octav",
 }
@@ -94,8 +95,6 @@ class WeightsOptions(SelectiveOptions):
     @field_validator("algorithm", mode="before")
     @classmethod
     def _known_algorithm(cls, value: Any) -> Any:
-        if value == "gptq":
-            raise ValueError("gptq rounds by calibration samples, which this scheme has none of: use it with int8")
         return _algorithm(value)
 
     @field_validator("granularity", mode="before")
@@ -139,9 +138,9 @@ class DynamicOptions(WeightsOptions):
 class StaticOptions(SelectiveOptions):
     """How weights are rounded beside activations whose ranges calibration samples show."""
 
-    algorithm: Literal["min_max", "octav", "mse", "gptq"] = Field(
+    algorithm: Literal["min_max", "octav", "mse"] = Field(
         "min_max",
-        description="how weights are rounded: by the largest, the least error, or (gptq, dense layers) the sums' error",
+        description="how a weight's scale is found: by its largest value, or by the least error",
     )
 
     @field_validator("algorithm", mode="before")

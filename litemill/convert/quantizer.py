@@ -1,10 +1,11 @@
 """litert-quantizer at work: what each way to round weights is in its words, and what of it is right.
 
 Tried with litert-quantizer 0.11 and LiteRT 2.3, on dense layers and convolutions, each against float32: `min_max`,
-`octav`, `mse` and (dense layers) `gptq` are right with XNNPACK and with the reference kernels, in int8 and int4. One
-scale for all channels of a depthwise convolution gives NaN in dynamic range. Blocks of int4 are right with XNNPACK; the
-reference kernel of dense layers takes no notice of them. Weights alone in blocks stay float without a word. Rotations
-need an op that only LiteRT with XNNPACK has, or cost more bytes than they save.
+`octav` and `mse` are right with XNNPACK and with the reference kernels, in int8 and int4. GPTQ is right for dense
+layers alone; where the ops around them are quantized too, it gives noise. One scale for all channels of a depthwise
+convolution gives NaN in dynamic range. Blocks of int4 are right with XNNPACK; the reference kernel of dense layers
+takes no notice of them. Weights alone in blocks stay float without a word. Rotations need an op that only LiteRT with
+XNNPACK has, or cost more bytes than they save.
 """
 
 from __future__ import annotations
@@ -34,9 +35,8 @@ from litemill.flatbuffer.reader import parse_model, text
 Samples = NDArray[np.float32]
 EVERYTHING = ".*"
 FLOAT_IO = "float32"
-ALGORITHMS = {"min_max": "MIN_MAX_UNIFORM_QUANT", "octav": "OCTAV", "mse": "MSE", "gptq": "GPTQ"}
+ALGORITHMS = {"min_max": "MIN_MAX_UNIFORM_QUANT", "octav": "OCTAV", "mse": "MSE"}
 """What litert-quantizer calls the ways to find a weight's scale."""
-GPTQ = "gptq"
 DENSE, FOUR_BITS = ("FULLY_CONNECTED",), ("FULLY_CONNECTED", "CONV_2D")
 DEPTHWISE = "DEPTHWISE_CONV_2D"
 UNCALIBRATED = "recipe_file needs calibration samples, which this scheme has none of"
@@ -105,21 +105,11 @@ def quantize_statically(data: bytes, bits: int, options: Int8Options | Int16x8Op
             algorithm_key=AlgorithmName[ALGORITHMS[algorithm]],
         )
 
-    add(_everything(), "min_max" if options.algorithm == GPTQ else options.algorithm)
-    if options.algorithm == GPTQ:
-        _check_dense(data)
-        for op in _ops(*DENSE):
-            add(op, GPTQ)
+    add(_everything(), options.algorithm)
     if options.io == FLOAT_IO:
         for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
             wanted.add_quantization_config(EVERYTHING, end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     return _quantized(data, wanted, options, "int8", samples)
-
-
-def _check_dense(data: bytes) -> None:
-    if not set(DENSE) & set(report(parse_model(data, where="the source")).ops):
-        what = f"algorithm: gptq rounds the weights of {', '.join(DENSE)}, of which the model has none"
-        raise StepFailed(what, fix="Use octav, which takes convolutions too")
 
 
 def _ops(*names: str) -> list[Any]:
