@@ -10,7 +10,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= pipelines/digits/config.yaml
 OUT ?= out/$(notdir $(patsubst %/,%,$(dir $(CONFIG))))
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Every task of a local run imports TensorFlow anew: without bytecode that takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -52,7 +52,7 @@ def run(
     Raises:
         BenchmarkFailed: It ended with another exit code: with the last lines that it printed.
     """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **(variables or {})}
+    environment = {**os.environ, **(variables or {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     log = cwd / f".bench-{os.getpid()}-{time.monotonic_ns()}.log"
     peak = 0
