@@ -1,6 +1,6 @@
 """Measure what Litemill costs against its peers: `make bench`, or one case with `make bench CASE=name`.
 
-    python -m benchmarks [CASE …] [--once] [--list]
+    python -m benchmarks [CASE …] [--minutes 38] [--list]
 
 Every case measures itself and its peer on this machine in this run, prints its ratios with their 95 % intervals, and
 writes `benchmarks/results/<case>.json`; the tables of the pages are rendered from these files. A case that cannot be
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.cases import CASES, Case, case_of
 from benchmarks.programs import BenchmarkFailed
 from benchmarks.record import Result, this_commit, this_machine, today, write
-from benchmarks.session import Session
+from benchmarks.session import MINUTES, Session
 from benchmarks.table import line_of, write_pages
 
 
@@ -29,7 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help="those to measure; all by default")
     parser.add_argument("--list", action="store_true", help="say which cases there are")
-    parser.add_argument("--once", action="store_true", help="measure what takes minutes once, so without an interval")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="after which nothing long is repeated; 0: all once, no intervals"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
@@ -44,7 +46,7 @@ def main() -> int:
     failed: dict[str, str] = {}
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="litemill-bench-") as folder:
-        session = Session(Path(folder), lambda text: _say(f"  … {text}"), once=options.once)
+        session = Session(Path(folder), lambda text: _say(f"  … {text}"), minutes=options.minutes)
         for case in cases:
             try:
                 result = measure(case, session)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-EVERY = 0.01
+EVERY = 0.02
 """Seconds between two looks at the memory."""
 POLITE = 10.0
 """Seconds in which an interrupted program may end by itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import NamedTuple
@@ -17,6 +17,11 @@ class Found(NamedTuple):
     figures: list[Figure]
     samples: dict[str, list[float]]
     notes: list[str]
+
+
+def alternations(measured: Sequence[float]) -> str:
+    """A note on how often two were measured in turn."""
+    return f"{len(measured)} alternation{'s' * (len(measured) > 1)}"
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,37 @@ class Case:
 
 
 CASES = (
+    # In the order in which they are measured: what is repeated as often as time allows comes last.
     Case(
         "commands",
         "`litemill --help`, `litemill plan` of the demo",
         "–",
         "commands:measure",
         "15 times each, in turn; the median. `plan` checks the model and the whole data set.",
+    ),
+    Case(
+        "host",
+        "latency that is measured on `host`",
+        "LiteRT's own `litert-benchmark`, the same file, interleaved",
+        "host:measure",
+        "A float32 CNN of some milliseconds, because that program rounds to 0.01 ms; medians of eight rounds.",
+    ),
+    Case(
+        "evaluation",
+        "evaluation of 10,000 samples, int8 and float32",
+        "a loop over single samples; the ideal: the kernels on one thread, divided by the cores",
+        "evaluation:measure",
+        "A CNN of two strided convolutions, as microcontrollers take it, on Fashion-MNIST's test images. All three "
+        "ways in turn; outputs are compared bit by bit.",
+    ),
+    Case(
+        "memory",
+        "peak memory of prepare, calibrate and evaluate at 10 times the data",
+        "the same with one tenth of it",
+        "memory:measure",
+        "Memory that the processes of a step have for themselves, looked at every 20 ms; pages of mapped files, which "
+        "the system takes back when it needs them, do not count. 6,000 and 60,000 training images, 1,000 and 10,000 "
+        "test images, 100 and 1,000 for calibration.",
     ),
     Case(
         "demo",
@@ -85,32 +115,6 @@ CASES = (
         "of the tasks that only it has was at work.",
     ),
     Case(
-        "sweep",
-        "a full sweep of Fashion-MNIST: 10 recipes, 2 epochs a step, nothing in the cache",
-        "`benchmarks/tutorial.py`, alternating",
-        "sweep:measure",
-        "The same model (that of TensorFlow's guides), data, epochs and options. The guides' way is one process, "
-        "`from_keras_model`, a loop over single samples, and each recipe from scratch. Litemill also measures latency, "
-        "proves each variant and writes the report, all of which its time includes.",
-    ),
-    Case(
-        "evaluation",
-        "evaluation of 10,000 samples, int8 and float32",
-        "a loop over single samples; the ideal: the kernels on one thread, divided by the cores",
-        "evaluation:measure",
-        "A CNN of two strided convolutions, as microcontrollers take it, on Fashion-MNIST's test images. All three "
-        "ways in turn; outputs are compared bit by bit.",
-    ),
-    Case(
-        "memory",
-        "peak memory of prepare, calibrate and evaluate at 10 times the data",
-        "the same with one tenth of it",
-        "memory:measure",
-        "Memory that the processes of a step have for themselves, looked at every 10 ms; pages of mapped files, which "
-        "the system takes back when it needs them, do not count. 6,000 and 60,000 training images, 1,000 and 10,000 "
-        "test images, 100 and 1,000 for calibration.",
-    ),
-    Case(
         "recipes",
         "40 recipes: time and bytes of the compiled pipeline for each",
         "those of 5 recipes",
@@ -118,11 +122,13 @@ CASES = (
         "Conversions of the demo's model with different options, nothing in the cache.",
     ),
     Case(
-        "host",
-        "latency that is measured on `host`",
-        "LiteRT's own `litert-benchmark`, the same file, interleaved",
-        "host:measure",
-        "A float32 CNN of some milliseconds, because that program rounds to 0.01 ms; medians of eight rounds.",
+        "sweep",
+        "a full sweep of Fashion-MNIST: 10 recipes, 2 epochs a step, nothing in the cache",
+        "`benchmarks/tutorial.py`, alternating",
+        "sweep:measure",
+        "The same model (that of TensorFlow's guides), data, epochs and options. The guides' way is one process, "
+        "`from_keras_model`, a loop over single samples, and each recipe from scratch. Litemill also measures latency, "
+        "proves each variant and writes the report, all of which its time includes.",
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import Found
+from benchmarks.cases import Found, alternations
 from benchmarks.record import Figure, ratio
 from benchmarks.session import PEER, Demo, Session
 
@@ -14,14 +14,13 @@ def measure(session: Session) -> Found:
     """Run both in turn, each in a new copy of the repository."""
     ours: list[Demo] = []
     theirs: list[float] = []
-    turns = session.turns(ALTERNATIONS)
-    for turn in range(turns):
-        session.tell(f"make demo at {PEER} ({turn + 1} of {turns})")
+    for turn in session.turns(ALTERNATIONS):
+        session.tell(f"make demo at {PEER} ({turn})")
         theirs.append(session.peer().demo().seconds)
-        if turn == 0:
+        if not ours:
             ours.append(session.first_run.demo)
         else:
-            session.tell(f"make demo ({turn + 1} of {turns})")
+            session.tell(f"make demo ({turn})")
             ours.append(session.ours().demo())
     seconds = [demo.seconds for demo in ours]
     figure = Figure(name="of its wall time", found=ratio(seconds, theirs), goal=GOAL, sense="at most")
@@ -31,4 +30,4 @@ def measure(session: Session) -> Found:
         "ours_run_s": [demo.run_s for demo in ours],
         f"at_{PEER}_s": theirs,
     }
-    return Found([figure], samples, [f"{turns} alternation{'s' * (turns > 1)}"])
+    return Found([figure], samples, [alternations(theirs)])

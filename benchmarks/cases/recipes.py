@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.cases import Found
+from benchmarks.cases import Found, alternations
 from benchmarks.programs import BenchmarkFailed
 from benchmarks.record import Figure, Interval, ratio
 from benchmarks.session import MODEL, Session
@@ -41,10 +41,9 @@ def measure(session: Session) -> Found:
     """Run both configs in turn, each with nothing in the cache, and compile them."""
     samples: dict[str, list[float]] = {}
     sizes = {}
-    turns = session.turns(ALTERNATIONS)
-    for turn in range(turns):
+    for turn in session.turns(ALTERNATIONS):
         for count in (FEW, MANY):
-            session.tell(f"a run of {count} recipes ({turn + 1} of {turns})")
+            session.tell(f"a run of {count} recipes ({turn})")
             tree = session.ours()
             tree.make(str(MODEL))
             path = write(tree.folder / "recipes.yaml", count)
@@ -65,7 +64,7 @@ def measure(session: Session) -> Found:
         ),
     ]
     samples |= {f"{count}_recipes_ir_bytes": [float(size)] for count, size in sizes.items()}
-    return Found(figures, samples, [f"{turns} alternation{'s' * (turns > 1)}"])
+    return Found(figures, samples, [alternations(each[MANY])])
 
 
 def write(path: Path, count: int) -> Path:
