@@ -151,7 +151,7 @@ class Session:
             path.symlink_to(kept)
             return path
         self.tell("Fashion-MNIST")
-        command = [sys.executable, ROOT / "examples/fashion_mnist/data.py", path]
+        command: list[str | Path] = [sys.executable, ROOT / "examples/fashion_mnist/data.py", path]
         run(command, cwd=path.parent, variables={"PYTHONPATH": str(ROOT)})
         return path
 
