@@ -50,10 +50,12 @@ class TfliteModel:
         with self._one_at_a_time:
             shapes = self._runner.sample_shapes
             given = samples if isinstance(samples, Mapping) else {next(iter(shapes)): samples}
-            if set(given) != set(shapes) and set(shapes) != {""}:
-                what = f"has inputs {', '.join(sorted(shapes))}, given were {', '.join(sorted(map(str, given)))}"
+            only = set(shapes) == {""}  # which goes by any name
+            if len(given) != 1 if only else set(given) != set(shapes):
+                has = "one input" if only else f"inputs {', '.join(sorted(shapes))}"
+                what = f"has {has}, given were {', '.join(sorted(map(str, given)))}"
                 raise InputError(what, where=self.file.name)
-            values = dict(zip(shapes, given.values(), strict=True)) if set(shapes) == {""} else given
+            values = dict(zip(shapes, given.values(), strict=True)) if only else given
             parts = {name: self._prepared(name, values[name], shape) for name, shape in shapes.items()}
             return self._runner.run(joined(parts))
 

@@ -64,7 +64,7 @@ def test_what_is_not_right_is_told(file: Path, tmp_path: Path) -> None:
     for wrong, message in (
         (np.zeros((2, 3, 3, 4)), r"a sample has shape \[3, 3, 4\], it takes \[4, 4, 4\]"),
         (np.array([["a"]]), "samples are <U1, not numbers"),
-        ({"a": samples(1), "b": samples(1)}, "has inputs"),
+        ({"a": samples(1), "b": samples(1)}, "has one input, given were a, b"),
     ):
         with pytest.raises(InputError, match=message):
             model.scores(wrong)
