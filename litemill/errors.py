@@ -144,4 +144,5 @@ def nearest(name: str, known: Sequence[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     more = f" … and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
-    return f"known: {', '.join(few[:MOST_LISTED])}{more}"
+    # A name may hold a line break: that of a column behind a quote that is never closed.
+    return f"known: {', '.join(' '.join(one.split()) for one in few[:MOST_LISTED])}{more}"

@@ -74,3 +74,10 @@ def test_a_broken_csv_gets_one_clear_error(
     write_csv(tmp_path / "s.csv", rows)
     with pytest.raises(InputError, match=message):
         check_source(DataSpec(kind="csv", uri=str(tmp_path / "s.csv"), options=options))
+
+
+def test_a_column_behind_a_quote_that_is_never_closed_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text('x,"y,activity,who,part\n1,2,run,a,train\n3,4,walk,a,test\n')
+    with pytest.raises(InputError, match="has no column") as answer:
+        check_source(DataSpec(kind="csv", uri=str(tmp_path / "s.csv"), options=CSV_OPTIONS))
+    assert "\n" not in str(answer.value)
