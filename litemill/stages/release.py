@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,8 @@ from litemill.errors import ConfigError, InputError, LitemillError
 from litemill.shipping.build import Wishes, build, release_name
 from litemill.shipping.verify import Verified, verify_folder
 from litemill.track.spool import Register, Release, here
+
+log = logging.getLogger(__name__)
 
 
 def release(results: str | Path, uri: str, *, intended_use: str = "", sign_with: str = "", samples: int = 16) -> str:
@@ -54,17 +57,18 @@ def release_winner(results: Path, uri: str, wishes: Wishes | None = None) -> str
         except InputError:
             # A nightly run that finds the same winner again has nothing to publish; anything else there is an error.
             place = f"{uri.rstrip('/')}/{name}"
-            if not _holds(place, made.sha256):
+            if problem := _differs(place, made.sha256):
+                log.warning("%s is not a whole release of this file: %s", place, problem)
                 raise
             return place
 
 
-def _holds(place: str, sha256: str) -> bool:
-    """Whether a whole release of this very file is at an address."""
+def _differs(place: str, sha256: str) -> str:
+    """Why what is at an address is not a whole release of this very file; empty where it is one."""
     try:
-        return verify(place).sha256 == sha256
-    except (LitemillError, OSError):
-        return False
+        return "" if verify(place).sha256 == sha256 else "it is of another file"
+    except (LitemillError, OSError) as error:
+        return str(error)
 
 
 def verify(uri: str | Path, *, key: str | Path = "") -> Verified:
