@@ -21,7 +21,8 @@ NO_VARIANT = 3
 
 def config(model: Path, data: Path) -> dict[str, object]:
     """The same ten recipes as `benchmarks/tutorial.py`, with its options."""
-    prune, cluster = {"prune": {"sparsity": 0.5}}, {"cluster": {"clusters": 16}}
+    whole = {"include": ["Conv2D", "Dense"], "min_weights": 0}  # as the guides have it: the first and last layer, too
+    prune, cluster = {"prune": {"sparsity": 0.5, **whole}}, {"cluster": {"clusters": 16, **whole}}
     return {
         "name": "bench-sweep",
         "model": {"uri": str(model)},
@@ -63,7 +64,9 @@ def measure(session: Session) -> Found:
         path.write_text(yaml.safe_dump(config(model, data), sort_keys=False), encoding="utf-8")
         samples["ours_s"].append(tree.litemill("run", path, "--out", "out/sweep", allowed=(0, NO_VARIANT)).seconds)
         found = json.loads((tree.folder / "out/sweep/results.json").read_text())
-        ours = {variant["recipe"]: variant["accuracy"] for variant in found["variants"] if variant["status"] == "ok"}
+        if reasons := [f"{one['recipe']}: {one['reason']}" for one in found["variants"] if one["status"] != "ok"]:
+            raise BenchmarkFailed(f"variants failed: {'; '.join(reasons)}")
+        ours = {variant["recipe"]: variant["accuracy"] for variant in found["variants"]}
     if set(ours) != set(theirs):
         raise BenchmarkFailed(f"not the same variants were made: {sorted(set(ours) ^ set(theirs))}")
     for recipe in theirs:
