@@ -23,6 +23,7 @@ setup(
         "ai-edge-litert>=2.3",
         "alembic",  # with sqlalchemy: MLflow's store in a sqlite file, which mlflow-skinny leaves out
         "boto3>=1.36",  # the first whose put_object never overwrites where it is asked not to (IfNoneMatch)
+        "cryptography",  # signatures of releases
         "google-cloud-storage>=3",
         "google-crc32c",
         "h5py",

@@ -30,7 +30,7 @@ COPY --from=dependencies /opt/litemill /opt/litemill
 COPY --from=library /opt/library /opt/litemill
 # A numeric user, so that Kubernetes can check runAsNonRoot; all that is written goes to /tmp, so the root can be read-only.
 RUN groupadd --gid 10001 litemill && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home litemill
-ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MLFLOW_DISABLE_TELEMETRY=true TF_CPP_MIN_LOG_LEVEL=2
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MLFLOW_DISABLE_TELEMETRY=true
 USER 10001:10001
 WORKDIR /tmp
 ARG VERSION=0.0.0
