@@ -193,7 +193,9 @@ class RedactedLines:
         self.file.flush()
 
     def close(self) -> None:
-        """Pass on what has no end, too."""
+        """Pass on what has no end, too; nothing where the stream below was closed before."""
+        if self.file.closed:
+            return
         self.file.write(self._clean(self._line))
         self._line = ""
         self.file.flush()

@@ -19,12 +19,14 @@ from litemill.data.preprocess import preprocess
 from litemill.doctor.diagnose import diagnose
 from litemill.doctor.findings import to_markdown
 from litemill.doctor.samples import examine_samples
-from litemill.doctor.scaling import examine_scaling
+from litemill.doctor.scaling import examine_scaling, measure_of
 from litemill.models import load_model
 from litemill.models.backend import tf_keras
 from litemill.tasks import decisions
 
-DECIDE = decisions("classification") or (lambda outputs: outputs)
+TASK = decisions("classification")
+assert TASK
+MEASURE = measure_of(TASK, TASK.reading)
 RECIPES = {"int8": ["int8"], "pruned": ["prune", "int8"], "qat": ["qat", "int8"]}
 
 
@@ -76,12 +78,14 @@ def test_the_usual_preprocessings_are_told_apart(right: dict[str, Any]) -> None:
         return np.eye(10, dtype=np.float32)[found]
 
     (finding,) = examine_scaling(
-        source, DataSpec(kind="digits", preprocessing=Preprocessing(offset=7.0)), predict, DECIDE
+        source, DataSpec(kind="digits", preprocessing=Preprocessing(offset=7.0)), predict, MEASURE
     )
     assert finding.level == "error"
     written = yaml.safe_load(finding.fix.removeprefix("Set data.preprocessing: "))
     assert Preprocessing(**written) == Preprocessing(**right)
-    (finding,) = examine_scaling(source, DataSpec(kind="digits", preprocessing=Preprocessing(**right)), predict, DECIDE)
+    (finding,) = examine_scaling(
+        source, DataSpec(kind="digits", preprocessing=Preprocessing(**right)), predict, MEASURE
+    )
     assert finding.level == "ok"
 
 
@@ -91,7 +95,7 @@ def test_a_model_at_chance_level_is_told() -> None:
     def predict(x: np.ndarray) -> np.ndarray:
         return np.eye(10, dtype=np.float32)[np.zeros(len(x), int)]
 
-    (finding,) = examine_scaling(source, DataSpec(kind="digits"), predict, DECIDE)
+    (finding,) = examine_scaling(source, DataSpec(kind="digits"), predict, MEASURE)
     assert finding.level == "error" and "always saying one class would be on" in finding.what
 
 

@@ -44,7 +44,7 @@ def checkout(tmp_path: Path) -> Path:
             {"import_model", "int8_convert"},
             {"prepare_data", "evaluate", "benchmark"},
         ),
-        ("litemill/evaluate/worker.py", {"evaluate"}, {"compare"}),
+        ("litemill/evaluate/worker.py", {"evaluate"}, {"prepare_data", "benchmark"}),
         ("litemill/slim/worker.py", {"int8_convert"}, {"evaluate", "compare"}),
         ("litemill/errors.py", set(COMPONENTS), set()),
         ("litemill/cli/app.py", set(), set(COMPONENTS)),

@@ -47,7 +47,8 @@ def test_a_variant_is_a_child_run_with_recipe_figures_and_files(logged: dict[str
     assert run.data.metrics["host/ratio_to_float32_ci_high"] > run.data.metrics["host/ratio_to_float32"]
 
     files = {item.path for item in client.list_artifacts(logged["pcqat"])}
-    assert files == {"model.tflite", "variant.json", "evaluation.json", "samples.npz", "measurement.host.json"}
+    evidence = {"variant.json", "evaluation.json", "samples.npz", "measurement.host.json"}
+    assert files == {"model.tflite", "confusion.svg", "per_class.csv", *evidence}
     copy = client.download_artifacts(logged["pcqat"], "model.tflite", str(tmp_path))
     assert Path(copy).read_bytes() == PCQAT.tflite
 
