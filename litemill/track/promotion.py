@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from litemill.config.run import CHAMPION
 from litemill.errors import InputError
 from litemill.redact import redact
+from litemill.track.registry import aliases_of, versions_of
 from litemill.track.store import store_errors
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def note(client: MlflowClient, name: str, move: Move) -> None:
 def moves_of(client: MlflowClient, name: str) -> list[Move]:
     """The decisions about all versions of a model, oldest first. A tag that is not one of ours is left alone."""
     found = []
-    for version in client.search_model_versions(f"name = '{name}'", max_results=1000):
+    for version in versions_of(client, name):
         for key, value in version.tags.items():
             if key.startswith(DECISION):
                 try:
@@ -184,25 +185,6 @@ def moves_of(client: MlflowClient, name: str) -> list[Move]:
                 except ValidationError:
                     continue
     return sorted(found, key=lambda move: move.at)
-
-
-def aliases_of(client: MlflowClient, name: str, *, must: bool = False) -> dict[str, str]:
-    """Versions of a registered model by alias; nothing where there is no such model.
-
-    Raises:
-        InputError: There must be one, and is not.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return {str(alias): str(version) for alias, version in client.get_registered_model(name).aliases.items()}
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-    if must:
-        known = ", ".join(sorted(one.name for one in client.search_registered_models(max_results=20))) or "none"
-        raise InputError(f"there is no registered model of that name; there are: {known}", where=name)
-    return {}
 
 
 def _existing(client: MlflowClient, name: str, version: str) -> str:
@@ -266,7 +248,7 @@ def history(name: str) -> list[Version]:
     with store_errors(f"read the history of {name}") as client:
         aliases = aliases_of(client, name, must=True)
         moves = moves_of(client, name)
-        found = client.search_model_versions(f"name = '{name}'", max_results=1000)
+        found = versions_of(client, name)
         return [_row(one, aliases, moves) for one in sorted(found, key=lambda one: -int(one.version))]
 
 

@@ -19,8 +19,8 @@ from litemill.select import Candidate
 from litemill.select.evidence_folders import lay_out, read_candidate
 from litemill.select.results import Results
 from litemill.track.flavor import save_model
-from litemill.track.promotion import CHALLENGER, aliases_of, ask_gate, note
-from litemill.track.registry import SHA256
+from litemill.track.promotion import CHALLENGER, ask_gate, note
+from litemill.track.registry import SHA256, aliases_of, versions_of
 from litemill.track.runs import RECIPE, children
 from litemill.track.spool import Register, here, tracked
 from litemill.track.store import MAX_TAG, store_errors, write
@@ -141,8 +141,7 @@ def _version(client: MlflowClient, name: str, winner: Candidate, results: Result
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    known = client.search_model_versions(f"name = '{name}'", max_results=1000)
-    same = [one for one in known if one.tags.get(SHA256) == winner.variant.sha256]
+    same = [one for one in versions_of(client, name) if one.tags.get(SHA256) == winner.variant.sha256]
     if same:
         return str(max(int(one.version) for one in same)), False
     child = next((run for run in children(client, parent) if run.data.tags.get(RECIPE) == winner.recipe), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from litemill.artifacts.files import read_manifest, sha256_of
 from litemill.artifacts.layout import VARIANT
@@ -14,8 +15,13 @@ from litemill.evidence import CHAMPION, ChampionVersion, VariantManifest
 from litemill.track.addresses import download
 from litemill.track.store import store_errors
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 SHA256 = "litemill.sha256"
 """Tag of a model version: digest of its `.tflite`."""
+PAGE = 1000
+"""Versions that are asked for at a time."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,10 @@ def champion_version(name: str) -> ChampionVersion:
     Raises:
         LitemillError: The store cannot be used.
     """
-    from mlflow.exceptions import MlflowException
-
     with store_errors(f"look up the champion of {name}") as client:
-        try:
-            known = client.get_registered_model(name).aliases
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            known = {}
-        if CHAMPION not in known:
+        version = aliases_of(client, name).get(CHAMPION, "")
+        if not version:
             return ChampionVersion(name=name)
-        version = str(known[CHAMPION])
         digest = client.get_model_version(name, version).tags.get(SHA256, "")
     return ChampionVersion(name=name, version=version, sha256=digest)
 
@@ -83,3 +81,32 @@ def fetch_champion(version: ChampionVersion, into: Path) -> Champion:
     beside = sorted(place.rglob(VARIANT))
     evidence = read_manifest(beside[0], VariantManifest) if beside else None
     return Champion(version, files[0], evidence if evidence and evidence.sha256 == found else None)
+
+
+def aliases_of(client: MlflowClient, name: str, *, must: bool = False) -> dict[str, str]:
+    """Versions of a registered model by alias; nothing where there is no such model.
+
+    Raises:
+        InputError: There must be one, and is not.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return {str(alias): str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    if must:
+        known = ", ".join(sorted(one.name for one in client.search_registered_models(max_results=20))) or "none"
+        raise InputError(f"there is no registered model of that name; there are: {known}", where=name)
+    return {}
+
+
+def versions_of(client: MlflowClient, name: str) -> list[Any]:
+    """All versions of a registered model, as many pages as they fill."""
+    found, page = [], None
+    while page is None or page:
+        answer = client.search_model_versions(f"name = '{name}'", max_results=PAGE, page_token=page)
+        found += answer
+        page = answer.token or ""
+    return found

@@ -21,6 +21,7 @@ from litemill.redact import redact
 from litemill.select.evidence_folders import read_candidate
 from litemill.select.results import Results
 from litemill.track.comparison import publish
+from litemill.track.outcome import RELEASED
 from litemill.track.register import register
 from litemill.track.runs import close_run, open_run, tag_run
 from litemill.track.spool import SPOOL, Finish, Register, Release, Spool, Start, Tags
@@ -91,7 +92,7 @@ def _log(results: Path, spool: Spool, run_id: str, release: ReleaseWinner) -> Sy
             done.registered = register(results, wanted.registered_model, run_id=run_id, promote=wanted.promote).version
         if waiting := spool.kept("release", Release):
             done.release = release(results, waiting)
-            tag_run(run_id, {"litemill.release": done.release})
+            tag_run(run_id, {RELEASED: done.release})
     if tags := spool.kept("tags", Tags):
         tag_run(run_id, tags.tags)
     if ended := spool.kept("finish", Finish):

@@ -97,7 +97,6 @@ def test_what_a_worker_prints_is_passed_on_while_it_works(tmp_path: Path, capsys
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_a_killed_task_leaves_no_worker_behind(tmp_path: Path) -> None:
     call = f"run_isolated({WORKER!r}, {jobs(tmp_path, 'hang')}, time_limit=60)"
     code = f"from litemill.process.isolation import run_isolated; {call}"
