@@ -104,8 +104,9 @@ def aliases_of(client: MlflowClient, name: str, *, must: bool = False) -> dict[s
 
 def versions_of(client: MlflowClient, name: str) -> list[Any]:
     """All versions of a registered model, as many pages as they fill."""
-    found, page = [], None
-    while page is None or page:
+    found: list[Any] = []
+    page: str | None = None
+    while page != "":
         answer = client.search_model_versions(f"name = '{name}'", max_results=PAGE, page_token=page)
         found += answer
         page = answer.token or ""
