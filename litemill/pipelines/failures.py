@@ -15,11 +15,10 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.dsl.executor import create_artifact_instance
 
-from litemill.artifacts.failure import leave_failure
+from litemill.artifacts.failure import leave_failed_variants, leave_failure
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, MODEL, VARIANT
 from litemill.config.run import CHAMPION
-from litemill.config.steps import Step
 from litemill.config.targets import parse_target
 from litemill.evidence import (
     ChampionVersion,
@@ -90,18 +89,7 @@ def _bundle(place: Path, arguments: Arguments, reason: str) -> None:
     for folder in Path(before.uri).iterdir() if before else ():
         if folder.is_dir():
             shutil.copytree(folder, place / folder.name)
-    for recipe, steps in arguments["recipes"].items():
-        parsed = [Step.model_validate(step) for step in steps]
-        failed = VariantManifest(
-            recipe=recipe,
-            steps=[step.name for step in parsed],
-            scheme=parsed[-1].name,
-            options=parsed[-1].parsed().model_dump(mode="json"),
-            status="failed",
-            reason=reason,
-            seed=int(arguments["seed"]),
-        )
-        write_manifest(place / recipe / VARIANT, failed)
+    leave_failed_variants(place, arguments["recipes"], reason, seed=int(arguments["seed"]))
 
 
 def _champion(place: Path, arguments: Arguments, reason: str) -> None:

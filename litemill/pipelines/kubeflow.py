@@ -73,10 +73,10 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
             max_accuracy_drop: Largest accuracy drop a shipped variant may have; a negative one means no limit.
             max_size_bytes: Largest file a shipped variant may be; a negative one means no limit.
         """
-        closing = _close(spec, add, experiment)
+        limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
+        closing = _close(spec, add, experiment, limits)
         with dsl.ExitHandler(closing, name="run"):
             begun = _begin(spec, add, model_uri, data_uri, experiment)
-            limits = {"max_accuracy_drop": max_accuracy_drop, "max_size_bytes": max_size_bytes}
             logged = _make(spec, add, deliveries, begun, source, begun.original, epochs)
             logged += _judge_champion(spec, add, begun)
             _end(spec, add, begun, experiment, logged, limits)
@@ -84,13 +84,19 @@ def build_pipeline(spec: RunSpec, setup: TaskSetup = no_setup) -> BaseComponent:
     return shrink(pipeline)
 
 
-def _close(spec: RunSpec, add: AddTask, experiment: str) -> dsl.PipelineTask:
-    """Add the exit task, which knows of each webhook the variable that holds its address."""
+def _close(spec: RunSpec, add: AddTask, experiment: str, limits: Mapping[str, Any]) -> dsl.PipelineTask:
+    """Add the exit task, which knows what should have been compared, and where each webhook's address is."""
+    planned = {
+        "recipes": plain_recipes(spec.recipes),
+        "budget": _plain(spec)["budget"],
+        "objective": spec.objective,
+        "seed": spec.training.seed,
+    }
     told = [
         {"kind": hook.kind, "on": list(hook.on), "variable": hook.variable(place)}
         for place, hook in enumerate(spec.notify)
     ]
-    wanted = {"notify": told} if told else {}
+    wanted: dict[str, Any] = {"planned": planned, **limits} | ({"notify": told} if told else {})
     job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     closing: dsl.PipelineTask = add(finish_run, "finish-run", name=experiment, pipeline_run_id=job, **wanted)
     for place, hook in enumerate(spec.notify):
