@@ -25,14 +25,17 @@ from examples.fashion_mnist.train import train
 from litemill.artifacts.files import read_manifest, write_text
 from litemill.artifacts.layout import DATASET, MODEL
 from litemill.benchmark import benchmark_bundle
-from litemill.compress import train as take_step
+from litemill.compress.train import train as take_step
 from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing, Training
 from litemill.config.steps import Step
-from litemill.convert import convert_bundle
-from litemill.data import Splits, prepare_data
+from litemill.convert.bundle import convert_bundle
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.evaluate import evaluate_bundle
-from litemill.evidence import Evaluation, Measurement, ModelManifest, VariantManifest
-from litemill.models import save_model
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
+from litemill.models.store import save_model
 
 SPARSITY, CLUSTERS = 0.5, 16
 TARGET = "ethos-u55-128"

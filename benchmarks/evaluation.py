@@ -35,11 +35,12 @@ from examples.fashion_mnist.train import build as example
 from litemill.artifacts.layout import TFLITE
 from litemill.config.run import DataSpec, Limit, Preprocessing
 from litemill.config.steps import Step
-from litemill.convert import convert_bundle
-from litemill.data import Splits, prepare_data
-from litemill.evidence import ModelManifest
-from litemill.models import save_model
+from litemill.convert.bundle import convert_bundle
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
+from litemill.evidence.sources import ModelManifest
 from litemill.models.backend import make_deterministic, tf_keras
+from litemill.models.store import save_model
 from litemill.runtime import Runner
 
 LEAST_RATIO = 5.0

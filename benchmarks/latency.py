@@ -18,7 +18,7 @@ import numpy as np
 from litemill.benchmark import benchmark_files
 from litemill.cli import console
 from litemill.config.targets import parse_target
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from litemill.models.backend import tensorflow, tf_keras
 
 SESSIONS = 8

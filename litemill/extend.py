@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # loaded when a name is used, as in litemill/__init__.py
     from litemill.errors import DeviceError as DeviceError
     from litemill.errors import InputError as InputError
     from litemill.errors import StepFailed as StepFailed
-    from litemill.evidence import Measurement as Measurement
+    from litemill.evidence.outcome import Measurement as Measurement
     from litemill.tasks.metrics import Metric as Metric
 
 PLACES: dict[str, str] = {

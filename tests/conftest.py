@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, settings
 
 from litemill.config.run import DataSpec, Limit, Preprocessing, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
-from litemill.data import Splits, prepare_data
-from litemill.evidence import ModelManifest
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
+from litemill.evidence.sources import ModelManifest
 from litemill.pipelines.subprocesses import HEAVY
 from litemill.process.forks import VARIABLE, ForkServer
 from tests.workshop import take
@@ -55,9 +56,8 @@ def digits_model(digits_dataset: Path, tmp_path_factory: pytest.TempPathFactory)
     Read only: copy it before changing anything. Its source file is `digits.keras` beside it.
     """
     from examples.digits.train import train
-    from litemill.models import save_model
     from litemill.models.backend import tf_keras
-    from litemill.models.store import write_keras
+    from litemill.models.store import save_model, write_keras
 
     folder = tmp_path_factory.mktemp("digits_model")
     # Keras numbers the names of layers over a whole session; tests name them.

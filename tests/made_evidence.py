@@ -10,18 +10,11 @@ import numpy as np
 
 from litemill.artifacts.files import write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, SAMPLES, TFLITE, VARIANT
-from litemill.evidence import (
-    Estimate,
-    Evaluation,
-    GraphReport,
-    LayerProof,
-    Measurement,
-    StepRecord,
-    TensorInfo,
-    VariantManifest,
-    VariantParity,
-    WeightInfo,
-)
+from litemill.evidence.base import Estimate, TensorInfo
+from litemill.evidence.graph import GraphReport, LayerProof, WeightInfo
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.sources import StepRecord
+from litemill.evidence.variant import VariantManifest, VariantParity
 
 SAMPLES_TESTED = 10_000
 BASELINE_ACCURACY = 0.9191

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import sha256_of, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, PROBE, SAMPLES, TFLITE, VARIANT
-from litemill.evidence import Estimate, Evaluation, Interface, Measurement, VariantManifest
+from litemill.evidence.base import Estimate
+from litemill.evidence.interface import Interface
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.variant import VariantManifest
 from litemill.runtime.runner import Runner
 from tests.flatbuffer.generated import OP, Graph
 

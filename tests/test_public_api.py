@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 import litemill as lm
-from litemill.evidence import Evaluation
 from litemill.evidence.display import ByRecipe
+from litemill.evidence.outcome import Evaluation
 from litemill.select.results import Results
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from litemill.cli.console import PlainConsole, styled
 from litemill.config.load import load_config
 from litemill.config.run import RunSpec
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.redact import HIDDEN, RedactedLines, RedactingFormatter, names_secret, redact, redact_value, redacted
 
 SECRETS = {

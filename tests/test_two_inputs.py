@@ -19,14 +19,16 @@ from litemill.benchmark.session import Subject
 from litemill.config.run import BASELINE, DataSpec, RunSpec, Training
 from litemill.config.steps import FinetuneOptions, PruneOptions, QatOptions, Step
 from litemill.config.targets import parse_target
-from litemill.convert import convert_bundle
+from litemill.convert.bundle import convert_bundle
 from litemill.convert.parity import keras_outputs
-from litemill.data import Splits, prepare_data
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.doctor.diagnose import diagnose
 from litemill.doctor.preflight import preflight
 from litemill.errors import InputError
 from litemill.evaluate import evaluate_bundle
-from litemill.evidence import ModelManifest, VariantManifest
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.models.backend import tf_keras
 from litemill.models.source import load_source
 from litemill.runtime import Runner

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import sha256_of, write_manifest
 from litemill.artifacts.layout import DATASET, MODEL, SAVED_MODEL, SPLITS, TFLITE, X, Y
-from litemill.compress import train
+from litemill.compress.train import train
 from litemill.config.run import Training
 from litemill.config.steps import TRAIN_STEPS, Step, TrainOptions, parse_step
-from litemill.convert import convert_bundle, worker
-from litemill.evidence import DatasetManifest, ModelManifest, SplitInfo, TensorInfo, VariantManifest
-from litemill.models import save_model
+from litemill.convert import worker
+from litemill.convert.bundle import convert_bundle
+from litemill.evidence.base import TensorInfo
+from litemill.evidence.sources import DatasetManifest, ModelManifest, SplitInfo
+from litemill.evidence.variant import VariantManifest
 from litemill.models.backend import tf_keras
+from litemill.models.store import save_model
 
 Array = NDArray[Any]
 

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from litemill.config.run import DataSpec, Preprocessing
-from litemill.data import Splits, prepare_data
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.models.backend import make_deterministic, tf_keras
 from litemill.models.store import write_keras
 

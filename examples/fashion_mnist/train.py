@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from litemill.config.run import DataSpec, Preprocessing
-from litemill.data import Splits, prepare_data
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.models.backend import make_deterministic, tensorflow, tf_keras
 from litemill.models.store import write_keras
 

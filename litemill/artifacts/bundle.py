@@ -8,7 +8,7 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import TFLITE, VARIANT
 from litemill.artifacts.proof import DamagedFile, check_digest
 from litemill.errors import InputError
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 
 
 def recipe_folders(bundle: Path) -> dict[str, Path]:

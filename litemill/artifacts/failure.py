@@ -9,7 +9,8 @@ from typing import Any
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import FAILURE, VARIANT
 from litemill.config.steps import Step
-from litemill.evidence import Failure, VariantManifest
+from litemill.evidence.failure import Failure
+from litemill.evidence.variant import VariantManifest
 
 
 def leave_failure(folder: Path, task: str, reason: str) -> Failure:

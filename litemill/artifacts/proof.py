@@ -7,7 +7,7 @@ from pathlib import Path
 from litemill.artifacts.files import read_manifest, sha256_of
 from litemill.artifacts.layout import TFLITE, VARIANT
 from litemill.errors import LitemillError
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 
 
 class DamagedFile(LitemillError):

@@ -20,9 +20,10 @@ from litemill.benchmark.session import Subject, failed
 from litemill.benchmark.statistics import ratio_between
 from litemill.config.run import BASELINE
 from litemill.config.targets import TARGETS, TargetSpec, parse_target
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.errors import ConfigError, DeviceError, InputError
-from litemill.evidence import Estimate, Measurement
+from litemill.evidence.base import Estimate
+from litemill.evidence.outcome import Measurement
 from litemill.tasks import TASKS, decisions
 
 log = logging.getLogger(__name__)

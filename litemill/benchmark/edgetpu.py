@@ -18,7 +18,7 @@ from litemill.benchmark.session import Subject, failed
 from litemill.config.target_specs import EDGETPU_COMPILER as PROGRAM
 from litemill.config.target_specs import EdgeTpuSpec
 from litemill.errors import DeviceError, InputError, StepFailed
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.accelerators import ACCELERATORS
 

@@ -20,7 +20,7 @@ from litemill.benchmark.session import Subject, failed
 from litemill.config.target_specs import EthosSpec
 from litemill.config.targets import tells
 from litemill.errors import DeviceError, StepFailed
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 
 SECONDS = 600.0
 CONFIG_FILE = "Arm/vela.ini"

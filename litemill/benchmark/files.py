@@ -17,7 +17,7 @@ from litemill.benchmark.registry import open_target
 from litemill.benchmark.session import Subject
 from litemill.config.targets import TargetSpec
 from litemill.errors import InputError
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from litemill.flatbuffer import read_graph
 from litemill.runtime.quantization import random_values
 

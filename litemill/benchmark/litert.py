@@ -25,7 +25,7 @@ from litemill.benchmark.statistics import Samples, compare, percentile, percenti
 from litemill.benchmark.transport import LocalTransport, Transport
 from litemill.config.target_specs import TimedSpec
 from litemill.errors import StepFailed
-from litemill.evidence import Measurement, Parity
+from litemill.evidence.outcome import Measurement, Parity
 
 SOFTWARE = "adapterType=CPU"
 """In the name of a GPU that is a program on the CPU, such as Mesa's llvmpipe."""

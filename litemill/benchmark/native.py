@@ -23,7 +23,7 @@ from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject, failed
 from litemill.benchmark.statistics import compare, percentile, ratio_of_medians
 from litemill.config.target_specs import ON_DEVICE, RemoteSpec
 from litemill.errors import DeviceError, StepFailed
-from litemill.evidence import Measurement, Parity
+from litemill.evidence.outcome import Measurement, Parity
 
 ROUNDS = 8
 PATIENCE = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.evidence import Parity
+from litemill.evidence.outcome import Parity
 from litemill.tasks import Decisions
 
 SAMPLES = 8

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import joined, named
-from litemill.evidence import GraphReport, Measurement, TensorInfo, VariantManifest
+from litemill.evidence.base import TensorInfo
+from litemill.evidence.graph import GraphReport
+from litemill.evidence.outcome import Measurement
+from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer.reader import signature_names
 from litemill.runtime.quantization import dequantize, quantize
 from litemill.runtime.runner import ordered_names

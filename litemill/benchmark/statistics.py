@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from litemill.evidence import Estimate, Measurement
+from litemill.evidence.base import Estimate
+from litemill.evidence.outcome import Measurement
 
 Samples = NDArray[np.float64]
 """Latencies in ms, `[episodes, rounds, calls]`. In an episode the models are loaded anew; in a round each of them is

@@ -18,7 +18,7 @@ from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
 from litemill.benchmark.session import Subject, failed
 from litemill.config.target_specs import TargetSpec
 from litemill.errors import DeviceError, StepFailed
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 
 SECONDS = 300.0
 TOLERANCE = 0.01

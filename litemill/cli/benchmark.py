@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from litemill.config.targets import TargetSpec
-    from litemill.evidence import Measurement
+    from litemill.evidence.outcome import Measurement
 
 ALWAYS_HERE = ("host", "tflm", "ethos-u55-128")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from litemill.evidence import GraphReport, LayerSensitivity, VariantParity
+    from litemill.evidence.graph import GraphReport
+    from litemill.evidence.variant import LayerSensitivity, VariantParity
 
 
 def ops(graph: GraphReport) -> Table:

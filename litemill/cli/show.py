@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from litemill.config.run import RunSpec
-    from litemill.evidence import Estimate
+    from litemill.evidence.base import Estimate
     from litemill.pipelines.observe import TaskEvent
     from litemill.select.results import Results, TargetResult, VariantResult
 

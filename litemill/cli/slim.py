@@ -11,7 +11,7 @@ from litemill.cli import console
 from litemill.cli.console import Json
 
 if TYPE_CHECKING:
-    from litemill.evidence import SlimReport
+    from litemill.evidence.variant import SlimReport
 
 
 def register(app: typer.Typer) -> None:

@@ -19,7 +19,7 @@ from litemill.compress.layers import (
 from litemill.compress.work import Done, Work
 from litemill.config.steps import ClusterOptions
 from litemill.errors import StepFailed
-from litemill.evidence import (
+from litemill.evidence.training import (
     SPARSITY_TOLERANCE,
     ClusterFindings,
     KernelFindings,

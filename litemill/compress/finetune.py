@@ -6,7 +6,7 @@ from litemill.compress.batch_norm import refresh_batch_norm
 from litemill.compress.layers import copy_model
 from litemill.compress.work import Done, Work
 from litemill.config.steps import FinetuneOptions
-from litemill.evidence import FinetuneFindings
+from litemill.evidence.training import FinetuneFindings
 
 
 def finetune(work: Work, _options: FinetuneOptions) -> Done:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from litemill.config.base import nearest
 from litemill.config.steps import LayerOptions, named_by
 from litemill.errors import StepFailed
-from litemill.evidence import KernelFindings
+from litemill.evidence.training import KernelFindings
 from litemill.models.backend import tf_keras
 
 KERNELS: Mapping[str, str] = {

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from litemill.compress.losses import LOSSES, TrainingLoss
+from litemill.compress.support import SUPPRESSED, WITHOUT_SUPPRESSION
 from litemill.config.run import Distillation
 from litemill.errors import StepFailed
 from litemill.models.backend import tensorflow
 from litemill.models.ending import ending_of_keras
 from litemill.tasks import Reading, task_of
 from litemill.tasks.joined import joined_shape
-
-SUPPRESSED = "detections among which the graph suppresses neighbours (data.detection.nms: graph) cannot be trained"
-WITHOUT_SUPPRESSION = "Bring the model without it, with data.detection.nms: class"
 
 Loss = Callable[[Any, Any, Any], Any]
 """Of samples [batch, …], labels [batch, …] and outputs [batch, …]: a scalar, averaged over the batch."""

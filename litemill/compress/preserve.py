@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from litemill.compress.layers import FEWEST_ZEROS, distinct_by_channel, sparsity
-from litemill.evidence import ClusterFindings
+from litemill.evidence.training import ClusterFindings
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from litemill.compress.layers import (
 from litemill.compress.work import Done, Work
 from litemill.config.steps import PruneOptions
 from litemill.errors import StepFailed
-from litemill.evidence import SPARSITY_TOLERANCE, PruneFindings, TrainingFindings
+from litemill.evidence.training import SPARSITY_TOLERANCE, PruneFindings, TrainingFindings
 from litemill.flatbuffer.pattern import pattern_breaks
 
 UPDATES = 50

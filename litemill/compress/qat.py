@@ -14,7 +14,7 @@ from litemill.compress.support import IN_LAYERS, OPERATORS, PREPROCESSING
 from litemill.compress.work import Done, Work
 from litemill.config.steps import QatOptions
 from litemill.errors import LAYER, StepFailed, first_line
-from litemill.evidence import ClusterFindings, QatFindings
+from litemill.evidence.training import ClusterFindings, QatFindings
 from litemill.models.backend import tf_keras
 
 METHODS = {(False, False): "QAT", (True, False): "PQAT", (False, True): "CQAT", (True, True): "PCQAT"}

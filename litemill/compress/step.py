@@ -19,10 +19,10 @@ from litemill.compress.objective import criterion_of, objective
 from litemill.compress.work import Done, Work
 from litemill.config.run import Training
 from litemill.config.steps import Step
-from litemill.data import Splits
-from litemill.evidence import ModelManifest, StepRecord
-from litemill.models import load_model, save_model
+from litemill.data.splits import Splits
+from litemill.evidence.sources import ModelManifest, StepRecord
 from litemill.models.backend import make_deterministic, tf_keras
+from litemill.models.store import load_model, save_model
 
 TRANSFORMS: Mapping[str, Callable[[Work, Any], Done]] = {
     "prune": prune.prune,

@@ -1,4 +1,4 @@
-"""What quantization-aware training can take, known without TensorFlow, so that a plan can tell before any compute."""
+"""What training can take, known without TensorFlow, so that a plan can tell before any compute."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ PREPROCESSING = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop
 OPERATORS = frozenset({"TFOpLambda", "SlicingOpLambda", "Lambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
 """Types of layers that Keras 2 makes of arithmetic and functions between layers: TFMOT cannot rebuild a model that
 has one, whether it quantizes it or not."""
+SUPPRESSED = "detections among which the graph suppresses neighbours (data.detection.nms: graph) cannot be trained"
+WITHOUT_SUPPRESSION = "Bring the model without it, with data.detection.nms: class"
 IN_LAYERS = "Write it with layers (Rescaling, Add, Multiply, Cropping2D) in place of operators and functions"
 QAT_LAYERS = frozenset(
     {

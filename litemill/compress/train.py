@@ -22,9 +22,9 @@ from litemill.compress.losses import LOSSES
 from litemill.compress.step import TrainJob, record_of, take_step
 from litemill.config.run import Training
 from litemill.config.steps import Step, TrainOptions
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.errors import ConfigError, InputError, LitemillError, StepFailed
-from litemill.evidence import ModelManifest
+from litemill.evidence.sources import ModelManifest
 from litemill.process.isolation import DIED, Outcome, run_isolated
 from litemill.tasks import task_of
 

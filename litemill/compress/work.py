@@ -10,7 +10,8 @@ from litemill.compress import checkpoint
 from litemill.compress.batches import Batches
 from litemill.compress.loop import Task, fine_tune
 from litemill.config.run import Training
-from litemill.evidence import StepFindings, StepRecord, TrainingFindings
+from litemill.evidence.sources import StepRecord
+from litemill.evidence.training import StepFindings, TrainingFindings
 
 
 @dataclass

@@ -18,12 +18,13 @@ from litemill.convert.jobs import CalibrationJob, ConvertJob
 from litemill.convert.promises import prove
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.evidence.sources import DatasetManifest, ModelManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer import measure_sizes, read_graph
 from litemill.flatbuffer.fusion import count_folded
 from litemill.process.isolation import Outcome, run_isolated
-from litemill.slim import canonical_digest, slim_files
-from litemill.slim.rewrite import DEFAULT_KEEP
+from litemill.slim.files import slim_files
+from litemill.slim.rewrite import DEFAULT_KEEP, canonical_digest
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from litemill.artifacts.inputs import joined, named
 from litemill.artifacts.layout import X, Y
 from litemill.data.sampling import ENOUGH_CALIBRATION_SAMPLES, FEWEST_CALIBRATION_SAMPLES, balanced
 from litemill.errors import StepFailed
-from litemill.evidence import CalibrationReport
+from litemill.evidence.variant import CalibrationReport
 
 Samples = NDArray[Any]
 

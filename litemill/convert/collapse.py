@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from litemill.config.schemes import SCHEMES
 from litemill.convert.sensitivity import column_sqnr_db, noise_of, sqnr_db
 from litemill.errors import StepFailed
-from litemill.evidence import CalibrationReport, Estimate, LayerSensitivity
+from litemill.evidence.base import Estimate
+from litemill.evidence.variant import CalibrationReport, LayerSensitivity
 from litemill.tasks import TASKS, BoxLayout, Decisions
 
 Outputs = NDArray[np.float32]

@@ -14,7 +14,7 @@ from litemill.config.schemes import SelectiveOptions
 from litemill.config.steps import Step
 from litemill.convert.calibration import check_calibration, value_range
 from litemill.errors import StepFailed
-from litemill.evidence import TensorInfo
+from litemill.evidence.base import TensorInfo
 from litemill.flatbuffer.graph import float_tensors, floats, tensor_info
 from litemill.flatbuffer.reader import ints, op_name, read_model, text
 

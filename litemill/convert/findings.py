@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, VariantParity
+from litemill.evidence.graph import Delegation
+from litemill.evidence.variant import CalibrationReport, LayerSensitivity, VariantParity
 
 
 class Converted(NamedTuple):

@@ -17,7 +17,7 @@ from litemill.config.schemes import MixedInt8Options
 from litemill.convert.selection import left_float
 from litemill.convert.sensitivity import MEASURED_SAMPLES, noise_of, rank_layers, run
 from litemill.errors import StepFailed
-from litemill.evidence import LayerSensitivity
+from litemill.evidence.variant import LayerSensitivity
 from litemill.models.backend import tensorflow
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from litemill.config.data_kinds import Kernels
 from litemill.config.schemes import SCHEMES
 from litemill.convert.batch import SIGNATURE
-from litemill.evidence import VariantParity
+from litemill.evidence.variant import VariantParity
 from litemill.flatbuffer import read_graph
 from litemill.runtime.runner import Runner
 from litemill.tasks import Decisions

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litemill.evidence import SPARSITY_TOLERANCE, ClusterFindings, LayerFindings, LayerProof, StepRecord
+from litemill.evidence.graph import LayerProof
+from litemill.evidence.sources import StepRecord
+from litemill.evidence.training import SPARSITY_TOLERANCE, ClusterFindings, LayerFindings
 from litemill.flatbuffer.pattern import pattern_breaks
 from litemill.flatbuffer.reader import constant, ints, read_model, text
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from litemill.convert.batch import free_reshapes
 from litemill.errors import InputError
-from litemill.evidence import LayerSensitivity
+from litemill.evidence.variant import LayerSensitivity
 from litemill.flatbuffer.reader import DTYPE_NAMES, constant, ints, op_name, parse_model, text
 from litemill.runtime.runner import Runner
 from litemill.slim.sharing import pack_shared

@@ -25,7 +25,10 @@ from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES, balanced_order
 from litemill.data.splits import Split, Splits
 from litemill.errors import ConfigError, StepFailed
 from litemill.evaluate import evaluate_bundle
-from litemill.evidence import CalibrationReport, Estimate, Evaluation, Evidence, ModelManifest
+from litemill.evidence.base import Estimate, Evidence
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import CalibrationReport
 from litemill.process.isolation import run_isolated
 
 COUNTS = (1, 10, 50, 100, 200, 500, 1000, 2000)

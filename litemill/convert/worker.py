@@ -31,7 +31,7 @@ from litemill.convert.pixels import quantize_bytes
 from litemill.convert.refusal import refusal
 from litemill.convert.sensitivity import float_counterpart, rank_layers, run
 from litemill.errors import LitemillError, StepFailed, own_fault
-from litemill.evidence import CalibrationReport, VariantParity
+from litemill.evidence.variant import CalibrationReport, VariantParity
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.models.backend import tensorflow
 from litemill.plugins import load

@@ -23,7 +23,7 @@ from litemill.data.preprocess import FLOAT, FLOATS, Dtypes, model_inputs, stored
 from litemill.data.sampling import balanced, in_proportion
 from litemill.data.source import Index, Source, SourceSplit, Targets
 from litemill.errors import InputError
-from litemill.evidence import DatasetManifest, SplitInfo
+from litemill.evidence.sources import DatasetManifest, SplitInfo
 from litemill.tasks import TASKS, Task, default_metric
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.inputs import row_dtype
 from litemill.artifacts.layout import DATASET, X, Y
 from litemill.errors import InputError
-from litemill.evidence import DatasetManifest
+from litemill.evidence.sources import DatasetManifest
 from litemill.tasks import task_of
 
 

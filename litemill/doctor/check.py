@@ -11,7 +11,7 @@ from pydantic import Field
 from litemill.config.run import RunSpec
 from litemill.config.written import spec_of
 from litemill.doctor.preflight import preflight
-from litemill.evidence import Evidence
+from litemill.evidence.base import Evidence
 
 
 class Checked(Evidence):

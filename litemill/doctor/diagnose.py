@@ -12,8 +12,8 @@ from litemill.artifacts.files import read_manifest, write_text
 from litemill.artifacts.storage import fetch
 from litemill.config.run import RunSpec
 from litemill.config.written import spec_of
-from litemill.data import SourceFacts
 from litemill.data.checks import check_source, open_source
+from litemill.data.source import SourceFacts
 from litemill.doctor.findings import Diagnosis, Finding, to_markdown
 from litemill.doctor.probes import LOADING, PROBES, ProbeJob
 from litemill.doctor.samples import examine_samples

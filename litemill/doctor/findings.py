@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from litemill.evidence import Evidence
+from litemill.evidence.base import Evidence
 from litemill.report.wording import markdown
 
 

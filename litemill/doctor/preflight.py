@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from litemill.artifacts.storage import check_place, fetch
-from litemill.compress.objective import SUPPRESSED
-from litemill.compress.support import qat_obstacles
+from litemill.compress.support import SUPPRESSED, qat_obstacles
 from litemill.config.run import RunSpec
 from litemill.config.schemes import DynamicOptions, SelectiveOptions
 from litemill.config.steps import tflite_obstacle
 from litemill.config.targets import kind_of
-from litemill.convert.quantizer import check_recipe
-from litemill.data import SourceFacts, check_source
+from litemill.data.checks import check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
+from litemill.data.source import SourceFacts
 from litemill.errors import ConfigError, InputError
-from litemill.models import ModelFacts, check_fit, peek
-from litemill.models.fit import judged_positions
+from litemill.models.facts import ModelFacts
+from litemill.models.fit import check_fit, judged_positions
 from litemill.models.output_shape import output_shapes
+from litemill.models.peek import peek
 from litemill.stages.prepare import fitted, input_dtypes
 from litemill.tasks import task_of
 from litemill.tasks.joined import joined_shape, parts_of
@@ -118,6 +118,8 @@ def _cannot_round(spec: RunSpec) -> list[str]:
     for name, steps in spec.recipes.items():
         options, where = steps[-1].parsed(), f"recipes.{name}"
         if isinstance(options, SelectiveOptions) and options.recipe:
+            from litemill.convert.quantizer import check_recipe
+
             check_recipe(options.recipe, calibrated=steps[-1].scheme.calibrated, where=where)
         if isinstance(options, DynamicOptions) and options.blocks:
             what = f"LiteRT's reference kernels take no notice of {options.granularity}"

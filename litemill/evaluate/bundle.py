@@ -13,7 +13,8 @@ from litemill.config.run import BASELINE
 from litemill.errors import InputError
 from litemill.evaluate.jobs import EvaluateJob
 from litemill.evaluate.pairs import Samples, paired_drop, read_samples
-from litemill.evidence import DatasetManifest, Evaluation
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.sources import DatasetManifest
 from litemill.process.isolation import run_isolated
 from litemill.tasks import task_of
 

@@ -16,7 +16,8 @@ from litemill.evaluate.statistics import (
     paired_proportion_difference,
     proportion,
 )
-from litemill.evidence import Estimate, Evaluation
+from litemill.evidence.base import Estimate
+from litemill.evidence.outcome import Evaluation
 from litemill.tasks import metric_of
 
 COPIED_BYTES, FEWEST_RESAMPLES = 100 << 30, 200

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from litemill.data.splits import Split
 from litemill.errors import StepFailed
-from litemill.evidence import DatasetManifest
+from litemill.evidence.sources import DatasetManifest
 from litemill.tasks import Breakdown, Outcomes, OutputIs, Reading, merged, metric_of, task_of
 from litemill.tasks.numbers import peak_of
 

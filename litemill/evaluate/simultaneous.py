@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from litemill.evaluate.statistics import CONFIDENCE, paired_proportion_difference
-from litemill.evidence import Estimate
+from litemill.evidence.base import Estimate
 
 Columns = NDArray[np.float64]
 """`[samples, statistics]`: what each sample adds to each statistic; or `[resamples, statistics]`: their values."""

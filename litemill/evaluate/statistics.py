@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from litemill.evidence import Estimate
+from litemill.evidence.base import Estimate
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000

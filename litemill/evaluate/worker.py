@@ -15,7 +15,8 @@ from litemill.data.splits import Splits
 from litemill.evaluate.jobs import EvaluateJob
 from litemill.evaluate.probe import probe
 from litemill.evaluate.score import score
-from litemill.evidence import Evaluation, Interface
+from litemill.evidence.interface import Interface
+from litemill.evidence.outcome import Evaluation
 from litemill.process.isolation import Job, serve
 from litemill.runtime.runner import Runner
 from litemill.tasks import METRICS, metric_of, task_of

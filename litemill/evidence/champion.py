@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from litemill.config.run import CHAMPION as CHAMPION
-
 
 class ChampionVersion(BaseModel):
     """Which version of which registered model it is."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from litemill.errors import InputError, first_line
-from litemill.evidence import Delegation
+from litemill.evidence.graph import Delegation
 from litemill.flatbuffer.accelerators import ACCELERATORS, Accelerator
 from litemill.flatbuffer.macs import op_macs
 from litemill.flatbuffer.reader import DTYPE_NAMES, elements, ints, op_name

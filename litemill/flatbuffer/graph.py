@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from litemill.evidence import GraphReport, TensorInfo, WeightInfo
+from litemill.evidence.base import TensorInfo
+from litemill.evidence.graph import GraphReport, WeightInfo
 from litemill.flatbuffer.delegation import predict_delegation
 from litemill.flatbuffer.macs import op_macs
 from litemill.flatbuffer.reader import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from litemill.artifacts.foreign import is_folder, require_file
 from litemill.errors import InputError
-from litemill.evidence import TensorInfo
+from litemill.evidence.base import TensorInfo
 from litemill.models.facts import Format, ModelFacts, keras_facts, saved_model_facts
 from litemill.models.locate import model_inside
 from litemill.models.saved_model import GRAPH, KERAS_METADATA, served

@@ -14,11 +14,12 @@ import numpy as np
 from litemill.artifacts.files import read_manifest, staged, write_manifest
 from litemill.artifacts.layout import KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE
 from litemill.errors import InputError, StepFailed
-from litemill.evidence import ModelManifest, TensorInfo
+from litemill.evidence.base import TensorInfo
+from litemill.evidence.sources import ModelManifest
 from litemill.flatbuffer import read_graph
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.tflite import ends_of
-from litemill.slim import canonical_digest
+from litemill.slim.rewrite import canonical_digest
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member of a `.keras` archive: the same model gives the same file."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import named
 from litemill.errors import InputError, first_line
-from litemill.evidence import GraphReport
+from litemill.evidence.graph import GraphReport
 from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.reader import ints, read_model, signature_names, text
 from litemill.runtime.runner import ordered_names

@@ -20,14 +20,10 @@ from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, MODEL, VARIANT
 from litemill.config.run import CHAMPION
 from litemill.config.targets import parse_target
-from litemill.evidence import (
-    ChampionVersion,
-    Evaluation,
-    Measurement,
-    ModelManifest,
-    StepRecord,
-    VariantManifest,
-)
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.sources import ModelManifest, StepRecord
+from litemill.evidence.variant import VariantManifest
 
 Arguments = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from litemill.config.names import slug
 from litemill.config.run import RunSpec
-from litemill.evidence import Evidence
+from litemill.evidence.base import Evidence
 from litemill.pipelines.plan import PlannedModel, plan, written
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from litemill.evidence import Evaluation
+from litemill.evidence.outcome import Evaluation
 from litemill.report.figures import figures
 from litemill.report.page import environment
 from litemill.select.results import Results

@@ -6,7 +6,7 @@ import re
 
 from litemill.config.budget import Budget
 from litemill.config.objective import Objective
-from litemill.evidence import Estimate
+from litemill.evidence.base import Estimate
 from litemill.select.results import TargetResult, VariantResult
 
 NOTHING = "–"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from litemill.config.budget import Budget
-from litemill.evidence import Evaluation, Verdict
+from litemill.evidence.base import Verdict
+from litemill.evidence.outcome import Evaluation
 from litemill.select.candidate import Candidate
 from litemill.select.limits import written
 from litemill.select.results import ChampionResult, Results, TargetResult, VariantResult

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from litemill.evidence import Evaluation, Measurement, VariantManifest
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.variant import VariantManifest
 
 
 class Candidate(BaseModel):

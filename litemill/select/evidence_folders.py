@@ -22,7 +22,8 @@ from litemill.artifacts.layout import (
 )
 from litemill.artifacts.proof import check_variant
 from litemill.errors import InputError
-from litemill.evidence import Evaluation, Measurement, VariantManifest
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.variant import VariantManifest
 from litemill.select.candidate import Candidate
 
 Found = TypeVar("Found", Evaluation, Measurement)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from litemill.config.budget import Budget
 from litemill.config.objective import Objective
-from litemill.evidence import Estimate, Family, Proof, Verdict
+from litemill.evidence.base import Estimate, Verdict
+from litemill.evidence.proof import Family, Proof
 from litemill.select.candidate import Candidate
 from litemill.select.limits import HOW, Check, Limits, written
 

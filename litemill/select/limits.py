@@ -8,7 +8,9 @@ from litemill.config.budget import Budget
 from litemill.config.objective import Objective
 from litemill.config.target_specs import Quantity
 from litemill.evaluate.simultaneous import bonferroni, enough_samples, widened
-from litemill.evidence import ClassDrop, Estimate, Family, Measurement, Proof, Verdict
+from litemill.evidence.base import Estimate, Verdict
+from litemill.evidence.outcome import Measurement
+from litemill.evidence.proof import ClassDrop, Family, Proof
 from litemill.select.candidate import Candidate
 
 HOW: dict[Verdict, str] = {"pass": "within", "fail": "above", "inconclusive": "not settled against"}

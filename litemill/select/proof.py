@@ -25,7 +25,9 @@ from litemill.evaluate.simultaneous import (
     worst_of,
 )
 from litemill.evaluate.statistics import proportion
-from litemill.evidence import ClassDrop, Estimate, Evaluation, Family, Proof
+from litemill.evidence.base import Estimate
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.proof import ClassDrop, Family, Proof
 from litemill.select.candidate import Candidate
 from litemill.tasks.by_class import FIGURES
 

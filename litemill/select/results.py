@@ -7,8 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from litemill.config.budget import Budget
-from litemill.evidence import ChampionVersion, Estimate, Family, Measurement, Proof, Status, Verdict
+from litemill.evidence.base import Estimate, Status, Verdict
+from litemill.evidence.champion import ChampionVersion
 from litemill.evidence.display import flat, frame, rows_html
+from litemill.evidence.outcome import Measurement
+from litemill.evidence.proof import Family, Proof
 
 COLUMNS = ("accuracy", "accuracy_drop", "size_bytes", "gzip_bytes", "verdict", "status", "reason")
 """What the table in a notebook shows of each variant, beside its median on each target."""

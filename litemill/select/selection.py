@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from litemill.config.budget import Budget
 from litemill.config.objective import Objective
-from litemill.evidence import Family, Proof, Verdict
+from litemill.evidence.base import Verdict
+from litemill.evidence.proof import Family, Proof
 from litemill.select.candidate import Candidate
 from litemill.select.gate import judge
 from litemill.select.pareto import pareto_front

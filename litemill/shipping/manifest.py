@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from litemill.errors import LitemillError
-from litemill.evidence import Estimate, Interface, StepRecord
+from litemill.evidence.base import Estimate
+from litemill.evidence.interface import Interface
+from litemill.evidence.sources import StepRecord
 
 RELEASE, SUMS, SIGNATURE, PUBLIC_KEY = "release.json", "SHA256SUMS", "model.sig", "signer.pem"
 CARD, BOM = "MODEL_CARD.md", "bom.cdx.json"

@@ -14,7 +14,8 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENTS, PROBE, REPORT, RESULTS, SUMMARY, TFLITE, VARIANT
 from litemill.config.data_kinds import Kernels
 from litemill.errors import InputError
-from litemill.evidence import Evaluation, Measurement, VariantManifest
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.variant import VariantManifest
 from litemill.process.contained import contained
 from litemill.runtime.runner import Runner
 from litemill.select.results import Results

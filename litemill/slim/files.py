@@ -9,7 +9,7 @@ from pathlib import Path
 
 from litemill.artifacts.files import read_manifest
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import SlimReport
+from litemill.evidence.variant import SlimReport
 from litemill.flatbuffer.reader import read_model
 from litemill.process.isolation import run_isolated
 from litemill.slim.jobs import SlimJob

@@ -10,7 +10,7 @@ import logging
 import numpy as np
 
 from litemill.artifacts.files import write_manifest
-from litemill.evidence import SlimReport
+from litemill.evidence.variant import SlimReport
 from litemill.flatbuffer.graph import is_integer_only
 from litemill.flatbuffer.reader import parse_model
 from litemill.flatbuffer.sections import measure_sections

@@ -8,8 +8,8 @@ from typing import Any
 
 from litemill.benchmark import benchmark_bundle, check_target
 from litemill.config.targets import TargetSpec
-from litemill.evidence import Measurement
 from litemill.evidence.display import ByRecipe
+from litemill.evidence.outcome import Measurement
 
 
 def benchmark(

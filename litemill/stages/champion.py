@@ -9,7 +9,8 @@ from pathlib import Path
 from litemill.artifacts.files import staged, write_manifest
 from litemill.artifacts.layout import TFLITE, VARIANT
 from litemill.config.run import CHAMPION
-from litemill.evidence import ChampionVersion, VariantManifest
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.variant import VariantManifest
 from litemill.stages.inspect import inspect_file
 from litemill.track.registry import champion_version, fetch_champion
 

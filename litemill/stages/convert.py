@@ -8,9 +8,9 @@ from typing import Any
 
 from litemill.config.run import Deploy
 from litemill.config.written import AnyStep, recipes_of, section_of
-from litemill.convert import convert_bundle
-from litemill.evidence import VariantManifest
+from litemill.convert.bundle import convert_bundle
 from litemill.evidence.display import ByRecipe
+from litemill.evidence.variant import VariantManifest
 
 
 def convert(

@@ -9,8 +9,8 @@ from litemill.config.base import nearest
 from litemill.config.data_kinds import Kernels
 from litemill.errors import ConfigError
 from litemill.evaluate import evaluate_bundle
-from litemill.evidence import Evaluation
 from litemill.evidence.display import ByRecipe
+from litemill.evidence.outcome import Evaluation
 
 
 def evaluate(

@@ -18,10 +18,11 @@ from litemill.config.run import BASELINE, ModelSpec
 from litemill.config.schemes import FLOAT32
 from litemill.config.steps import Step
 from litemill.config.written import model_of
-from litemill.convert import convert_bundle
-from litemill.data import Splits
+from litemill.convert.bundle import convert_bundle
+from litemill.data.splits import Splits
 from litemill.errors import InputError
-from litemill.evidence import DatasetManifest, ModelManifest, VariantManifest
+from litemill.evidence.sources import DatasetManifest, ModelManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.models.ending import settled
 from litemill.models.fit import check_fit
 from litemill.models.sized import sized

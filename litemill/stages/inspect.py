@@ -13,7 +13,9 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.foreign import require_file
 from litemill.artifacts.layout import VARIANT
 from litemill.errors import InputError
-from litemill.evidence import Delegation, Evidence, GraphReport, VariantManifest
+from litemill.evidence.base import Evidence
+from litemill.evidence.graph import Delegation, GraphReport
+from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer.graph import read_graph
 from litemill.flatbuffer.reader import read_bytes
 from litemill.flatbuffer.sizes import FileSizes, measure_sizes

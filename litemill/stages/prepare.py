@@ -9,9 +9,9 @@ from typing import Any
 from litemill.artifacts.storage import fetch
 from litemill.config.run import DataSpec, ModelSpec
 from litemill.config.written import model_of, section_of
-from litemill.data import prepare_data as write_splits
+from litemill.data.prepare import prepare_data as write_splits
 from litemill.errors import InputError
-from litemill.evidence import DatasetManifest
+from litemill.evidence.sources import DatasetManifest
 from litemill.models.facts import ModelFacts
 from litemill.models.peek import peek
 

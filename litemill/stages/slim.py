@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from litemill.evidence import SlimReport
-from litemill.slim import slim_file
+from litemill.evidence.variant import SlimReport
+from litemill.slim.files import slim_file
 from litemill.slim.rewrite import DEFAULT_KEEP
 
 

@@ -12,7 +12,7 @@ from litemill.config.run import Training
 from litemill.config.steps import TRAIN_STEPS
 from litemill.config.written import AnyStep, section_of, step_of
 from litemill.errors import ConfigError
-from litemill.evidence import ModelManifest
+from litemill.evidence.sources import ModelManifest
 
 
 def train(

@@ -18,7 +18,8 @@ from litemill.artifacts.proof import check_variant
 from litemill.config.budget import Budget
 from litemill.config.run import CHAMPION
 from litemill.errors import InputError
-from litemill.evidence import ChampionVersion, VariantManifest
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.variant import VariantManifest
 from litemill.report.comparison import write_comparison
 from litemill.select import Candidate
 from litemill.select.evidence_folders import lay_out, read_candidate

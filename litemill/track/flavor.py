@@ -26,7 +26,7 @@ from litemill.artifacts.layout import TFLITE
 from litemill.artifacts.proof import check_digest
 from litemill.config.base import Section, first_mistake
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import Interface
+from litemill.evidence.interface import Interface
 from litemill.runtime.runner import Runner
 from litemill.track.serving import TfliteModel
 

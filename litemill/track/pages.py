@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from litemill.artifacts.files import write_text
 from litemill.config.names import file_name
-from litemill.evidence import Evaluation
+from litemill.evidence.outcome import Evaluation
 from litemill.report.pictures import confusion, per_class, trade_offs
 from litemill.select import Candidate
 from litemill.select.results import Results, VariantResult

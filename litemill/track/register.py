@@ -14,7 +14,7 @@ from litemill.artifacts.layout import RESULTS, TFLITE, VARIANT, VARIANTS
 from litemill.artifacts.proof import check_digest
 from litemill.config.run import CHAMPION, Promote
 from litemill.errors import InputError, StepFailed
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.select import Candidate
 from litemill.select.evidence_folders import lay_out, read_candidate
 from litemill.select.results import Results

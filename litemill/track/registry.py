@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from litemill.artifacts.files import read_manifest, sha256_of
 from litemill.artifacts.layout import VARIANT
 from litemill.artifacts.proof import DamagedFile
+from litemill.config.run import CHAMPION
 from litemill.errors import InputError
-from litemill.evidence import CHAMPION, ChampionVersion, VariantManifest
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.variant import VariantManifest
 from litemill.track.addresses import download
 from litemill.track.store import store_errors
 

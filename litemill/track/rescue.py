@@ -94,9 +94,7 @@ def _logged(runs: Sequence[Any]) -> dict[str, str]:
     }
 
 
-def _log_missing(
-    parent: str, recipes: Mapping[str, Sequence[Step]], error: str, seed: int, scratch: Path
-) -> list[str]:
+def _log_missing(parent: str, recipes: Mapping[str, Sequence[Step]], error: str, seed: int, scratch: Path) -> list[str]:
     """Log the recipes that the pipeline did not get to as failed; returns the ids of their runs."""
     if not recipes:
         return []

@@ -15,7 +15,7 @@ from litemill.artifacts.inputs import joined, named
 from litemill.config.data import Preprocessing
 from litemill.data.preprocess import preprocess
 from litemill.errors import InputError
-from litemill.evidence import Interface
+from litemill.evidence.interface import Interface
 from litemill.runtime.runner import Runner
 from litemill.tasks import Reading, task_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from litemill import __version__
 from litemill.config.names import file_name
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from litemill.select import Candidate
 from litemill.select.evidence_folders import lay_out, read_candidates
 from litemill.track.pages import class_metrics, data_inputs, log_inputs, write_pictures

@@ -18,7 +18,7 @@ from litemill.artifacts.files import sha256_of
 from litemill.artifacts.s3 import S3Storage
 from litemill.artifacts.storage import STORES, check_place, digest, fetch, publish
 from litemill.config.run import DataSpec
-from litemill.data import prepare_data
+from litemill.data.prepare import prepare_data
 from litemill.errors import ConfigError, InputError, LitemillError
 from litemill.plugins import load
 

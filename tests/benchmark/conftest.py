@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.files import read_manifest
 from litemill.benchmark.session import Subject
-from litemill.convert import convert_bundle
-from litemill.data import Splits
-from litemill.evidence import VariantManifest
+from litemill.convert.bundle import convert_bundle
+from litemill.data.splits import Splits
+from litemill.evidence.variant import VariantManifest
 
 RECIPES = {scheme: [{"name": scheme}] for scheme in ("float32", "float16", "dynamic", "int8")}
 FLOAT_IO = {"int8-float-io": [{"name": "int8", "options": {"io": "float32"}}]}

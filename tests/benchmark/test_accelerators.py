@@ -14,7 +14,7 @@ from litemill.benchmark import launch
 from litemill.benchmark.litert import LiteRtTarget, actual
 from litemill.benchmark.session import ACCELERATOR_TOLERANCE, Subject
 from litemill.config.targets import parse_target
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from tests import software_gpu as software_gpu_package
 
 OPENVINO = "openvino==2026.3.1"

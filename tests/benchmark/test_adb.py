@@ -19,7 +19,7 @@ from litemill.benchmark.remote import shell_facts
 from litemill.benchmark.session import Subject
 from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from tests.loopback_adbd import LoopbackAdbd
 from tests.programs import benchmark_model as binary
 

@@ -8,7 +8,8 @@ import pytest
 from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
 from litemill.benchmark import benchmark_bundle, check_target
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import Measurement, VariantManifest
+from litemill.evidence.outcome import Measurement
+from litemill.evidence.variant import VariantManifest
 
 
 @pytest.fixture(scope="module")

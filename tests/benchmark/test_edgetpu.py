@@ -12,7 +12,7 @@ from litemill.benchmark.edgetpu import EdgeTpuTarget, read_output
 from litemill.benchmark.session import Subject
 from litemill.config.targets import parse_target
 from litemill.errors import DeviceError, StepFailed
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from tests.programs import edgetpu_compiler as compiler
 
 REAL = """\

@@ -13,7 +13,7 @@ from litemill.benchmark.ethos import EthosTarget, read_summary
 from litemill.benchmark.session import Subject
 from litemill.config.targets import TARGETS, parse_target, tells
 from litemill.errors import DeviceError, StepFailed
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 
 
 def estimate(subject: Subject, samples: NDArray[np.float32], device: str = "ethos-u55-128", **more: Any) -> Measurement:

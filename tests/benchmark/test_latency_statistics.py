@@ -12,7 +12,7 @@ from litemill.benchmark.statistics import (
     percentiles,
     ratio_of_medians,
 )
-from litemill.evidence import Estimate
+from litemill.evidence.base import Estimate
 
 
 def session(

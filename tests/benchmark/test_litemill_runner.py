@@ -17,7 +17,7 @@ from litemill.benchmark.device.litemill_runner import timing
 from litemill.benchmark.python_runner import Entry, RunnerOptions, run_local
 from litemill.benchmark.session import Subject
 from litemill.errors import StepFailed
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.runtime.runner import Runner
 
 RUNNER = launch.DEVICE / "litemill_runner"

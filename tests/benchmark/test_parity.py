@@ -5,7 +5,7 @@ import pytest
 
 from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.cli.show import describe
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from litemill.select.results import TargetResult
 from litemill.tasks import decisions
 

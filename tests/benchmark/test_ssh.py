@@ -22,7 +22,7 @@ from litemill.benchmark.session import Subject
 from litemill.benchmark.ssh import LOCK, SshDevice
 from litemill.config.targets import parse_target, tells
 from litemill.errors import DeviceError, StepFailed
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 from tests.loopback_sshd import LoopbackSshd
 from tests.programs import benchmark_model
 

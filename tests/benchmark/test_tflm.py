@@ -13,7 +13,7 @@ from litemill.benchmark.session import Subject
 from litemill.benchmark.tflm import TflmTarget
 from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
-from litemill.evidence import Measurement
+from litemill.evidence.outcome import Measurement
 
 TARGET = TflmTarget(parse_target("tflm"))
 

@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from litemill.artifacts.files import read_manifest
 from litemill.cli.app import app
 from litemill.errors import ConfigError
-from litemill.evidence import Evaluation, ModelManifest, VariantManifest
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
 
 shell = CliRunner()
 ROOT = Path(__file__).parents[2]

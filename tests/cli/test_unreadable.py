@@ -17,9 +17,9 @@ import json, sys
 from pathlib import Path
 from litemill.config.data import DataSpec
 from litemill.config.load import load_config
-from litemill.data import check_source
+from litemill.data.checks import check_source
 from litemill.errors import LitemillError
-from litemill.models import peek
+from litemill.models.peek import peek
 from litemill.stages.inspect import inspect_file
 
 found = {}

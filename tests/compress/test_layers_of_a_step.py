@@ -12,10 +12,10 @@ from litemill.compress.affine import depthwise_counterparts, with_counterparts
 from litemill.compress.qat import quantize
 from litemill.config.run import Training
 from litemill.config.steps import PruneOptions, QatOptions
-from litemill.convert import convert_bundle
-from litemill.data import Splits
+from litemill.convert.bundle import convert_bundle
+from litemill.data.splits import Splits
 from litemill.errors import StepFailed
-from litemill.evidence import ClusterFindings
+from litemill.evidence.training import ClusterFindings
 from litemill.models.backend import tf_keras
 from litemill.models.flatten import flatten
 from tests.workshop import saved, take

@@ -19,10 +19,10 @@ from litemill.compress.qat import quantize
 from litemill.compress.ranges import calibrate_ranges
 from litemill.config.run import Augmentation, Distillation, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions, TrainOptions
-from litemill.data import Splits
-from litemill.evidence import ModelManifest
-from litemill.models import load_model, save_model
+from litemill.data.splits import Splits
+from litemill.evidence.sources import ModelManifest
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.store import load_model, save_model
 from tests.workshop import take
 
 Step = Callable[[str], Path]

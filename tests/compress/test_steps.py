@@ -13,10 +13,11 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import KERAS_MODEL, MODEL
 from litemill.config.run import DataSpec, Limit, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
-from litemill.data import Splits, prepare_data
-from litemill.evidence import ModelManifest
-from litemill.models import load_model, save_model
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
+from litemill.evidence.sources import ModelManifest
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.models.store import load_model, save_model
 from tests.workshop import saved, take
 
 TRAINING = Training(epochs=2, batch_size=64, learning_rate=2e-3)

@@ -16,14 +16,14 @@ import pytest
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL
-from litemill.compress import train
-from litemill.compress.train import ONEDNN
+from litemill.compress.train import ONEDNN, train
 from litemill.config.run import Augmentation, Training
 from litemill.config.steps import parse_step
 from litemill.errors import InputError
-from litemill.evidence import ModelManifest, PruneFindings
-from litemill.models import save_model
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.training import PruneFindings
 from litemill.models.backend import tf_keras
+from litemill.models.store import save_model
 from tests.conftest import TRAINING
 from tests.workshop import write_dataset
 
@@ -32,7 +32,7 @@ Step = Callable[[str], Path]
 TASK = """
 import json, sys
 from pathlib import Path
-from litemill.compress import train
+from litemill.compress.train import train
 from litemill.config.run import Training
 from litemill.config.steps import parse_step
 

@@ -7,7 +7,7 @@ import pytest
 
 from litemill.convert.collapse import by_column, check_agreement, compare_outputs, kappa
 from litemill.errors import StepFailed
-from litemill.evidence import CalibrationReport, LayerSensitivity
+from litemill.evidence.variant import CalibrationReport, LayerSensitivity
 from litemill.tasks import decisions
 
 RNG = np.random.default_rng(0)

@@ -15,9 +15,10 @@ from litemill.artifacts.layout import MODEL, TFLITE, VARIANT
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step
 from litemill.convert import bundle as bundle_module
-from litemill.convert import convert_bundle
+from litemill.convert.bundle import convert_bundle
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import ModelManifest, VariantManifest
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer import read_graph
 from litemill.runtime import Runner
 from tests.workshop import RECIPES, convert_here, digits, keras, workshop, write_dataset, write_model
@@ -91,7 +92,7 @@ def test_per_tensor_stores_fewer_scales_than_per_channel() -> None:
 def test_a_bundle_is_added_to_deterministically_by_a_parent_without_tensorflow(tmp_path: Path) -> None:
     shop = workshop()
     code = (
-        "import sys; from pathlib import Path; from litemill.convert import convert_bundle;"
+        "import sys; from pathlib import Path; from litemill.convert.bundle import convert_bundle;"
         "convert_bundle(Path(sys.argv[1]), {'plain': [{'name': 'float32', 'options': {}}]}, Path(sys.argv[2]));"
         "print('tensorflow' in sys.modules)"
     )

@@ -11,9 +11,9 @@ import pytest
 from litemill.artifacts.files import sha256_of
 from litemill.artifacts.layout import TFLITE
 from litemill.config.steps import Step
-from litemill.convert import convert_bundle
+from litemill.convert.bundle import convert_bundle
 from litemill.convert.sensitivity import PERFECT_DB, sqnr_db
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.runtime import Runner
 from tests.workshop import digits, keras, write_dataset, write_model
 

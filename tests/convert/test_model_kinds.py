@@ -18,15 +18,14 @@ from litemill.config.targets import parse_target
 from litemill.convert import worker
 from litemill.convert.batch import follow_batch
 from litemill.errors import StepFailed
-from litemill.evidence import ModelManifest
+from litemill.evidence.sources import ModelManifest
 from litemill.flatbuffer.graph import is_integer_only
 from litemill.flatbuffer.reader import read_model
-from litemill.models import save_model
 from litemill.models.backend import tensorflow
 from litemill.models.keras3 import keras3
 from litemill.models.sized import sized
 from litemill.models.source import load_source
-from litemill.models.store import save_graph
+from litemill.models.store import save_graph, save_model
 from litemill.runtime import Runner
 from litemill.runtime.runner import same_answers
 from litemill.stages.import_model import computes_otherwise

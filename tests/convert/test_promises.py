@@ -12,9 +12,11 @@ import pytest
 
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import MODEL, TFLITE, VARIANT
-from litemill.convert import convert_bundle
+from litemill.convert.bundle import convert_bundle
 from litemill.convert.promises import collect_promises, prove
-from litemill.evidence import LayerProof, ModelManifest, StepRecord, VariantManifest
+from litemill.evidence.graph import LayerProof
+from litemill.evidence.sources import ModelManifest, StepRecord
+from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer.pattern import pattern_breaks
 
 Step = Callable[[str], Path]

@@ -24,7 +24,8 @@ from litemill.convert import calibration, worker
 from litemill.convert.findings import Findings
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.errors import StepFailed
-from litemill.evidence import CalibrationReport, Measurement
+from litemill.evidence.outcome import Measurement
+from litemill.evidence.variant import CalibrationReport
 from litemill.runtime import Runner
 from litemill.tasks import decisions
 from tests.workshop import Array, digits, keras, workshop, write_model

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from litemill.config.run import DataSpec
-from litemill.data import Splits, prepare_data
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.errors import InputError
 from tests.data import made_sources
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from litemill.config.run import DataSpec
-from litemill.data import check_source
+from litemill.data.checks import check_source
 from litemill.errors import InputError
 from tests.data.made_sources import SOURCES, record
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from litemill.config.run import DataSpec
-from litemill.data import Splits, check_source, prepare_data
+from litemill.data.checks import check_source
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.errors import InputError
 
 

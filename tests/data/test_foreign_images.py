@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from litemill.config.run import DataSpec
-from litemill.data import Splits, check_source, prepare_data
+from litemill.data.checks import check_source
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.errors import InputError
 from tests.data.made_sources import loop, pipe
 

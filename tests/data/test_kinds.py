@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from litemill.config.data_kinds import DATA_KINDS
 from litemill.config.run import DataSpec
-from litemill.data import Splits, check_source, prepare_data
+from litemill.data.checks import check_source
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.errors import InputError
 from litemill.plugins import load
 from tests.data.made_sources import COUNTS, RNG, SET, SOURCES, image_folder

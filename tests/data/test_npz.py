@@ -11,7 +11,9 @@ import pytest
 
 from litemill.artifacts.files import sha256_of
 from litemill.config.run import DataSpec
-from litemill.data import Splits, check_source, prepare_data
+from litemill.data.checks import check_source
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.errors import InputError
 
 RNG = np.random.default_rng(0)

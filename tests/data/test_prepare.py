@@ -11,11 +11,13 @@ from sklearn.model_selection import train_test_split
 
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.config.run import DataSpec, Limit
-from litemill.data import Splits, check_source, prepare_data
+from litemill.data.checks import check_source
 from litemill.data.digits import read_digits, split_rows
+from litemill.data.prepare import prepare_data
 from litemill.data.sampling import balanced, in_proportion
+from litemill.data.splits import Splits
 from litemill.errors import InputError
-from litemill.evidence import DatasetManifest
+from litemill.evidence.sources import DatasetManifest
 
 SPEC = DataSpec(kind="digits")
 

@@ -20,8 +20,8 @@ from litemill.doctor.diagnose import diagnose
 from litemill.doctor.findings import to_markdown
 from litemill.doctor.samples import examine_samples
 from litemill.doctor.scaling import examine_scaling, measure_of
-from litemill.models import load_model
 from litemill.models.backend import tf_keras
+from litemill.models.store import load_model
 from litemill.tasks import decisions
 
 TASK = decisions("classification")

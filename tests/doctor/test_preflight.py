@@ -9,7 +9,7 @@ import pytest
 from litemill.config.run import RunSpec
 from litemill.doctor.preflight import preflight
 from litemill.errors import InputError
-from litemill.models import load_model
+from litemill.models.store import load_model
 
 
 def test_recipes_that_a_graph_cannot_take_are_named(digits_model: Path, tmp_path: Path) -> None:

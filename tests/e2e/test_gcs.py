@@ -16,10 +16,10 @@ from litemill.artifacts.files import sha256_of
 from litemill.artifacts.gcs import GoogleStorage
 from litemill.artifacts.storage import digest, fetch, publish
 from litemill.config.run import DataSpec, Preprocessing
-from litemill.data import prepare_data
 from litemill.data.digits import open_digits
+from litemill.data.prepare import prepare_data
 from litemill.errors import InputError, LitemillError
-from litemill.models import load_model
+from litemill.models.store import load_model
 from litemill.stages.import_model import import_model
 
 pytestmark = pytest.mark.e2e

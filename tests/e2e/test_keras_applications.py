@@ -16,10 +16,11 @@ from sklearn.datasets import load_sample_images
 from litemill.artifacts.files import read_manifest
 from litemill.config.run import DataSpec
 from litemill.config.steps import Step
-from litemill.convert import convert_bundle
-from litemill.data import Splits, prepare_data
+from litemill.convert.bundle import convert_bundle
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.doctor.diagnose import doctor
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.models.backend import tf_keras
 from litemill.models.keras3 import keras3
 from litemill.runtime import Runner

@@ -11,7 +11,9 @@ import yaml
 
 from litemill.artifacts.files import read_manifest
 from litemill.config.load import load_config
-from litemill.evidence import DatasetManifest, Evaluation, VariantManifest
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.sources import DatasetManifest
+from litemill.evidence.variant import VariantManifest
 from tests.e2e.conftest import ROOT, Engine
 
 pytestmark = pytest.mark.e2e

@@ -15,7 +15,7 @@ from PIL import Image
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import DATASET
-from litemill.evidence import DatasetManifest
+from litemill.evidence.sources import DatasetManifest
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ LIMIT = 1 << 30
 PREPARE = """
 import json, sys
 from pathlib import Path
-from litemill.data import prepare_data
+from litemill.data.prepare import prepare_data
 from litemill.config.run import DataSpec
 prepare_data(DataSpec.model_validate(json.loads(sys.argv[1])), 0, Path(sys.argv[2]))
 (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]

@@ -12,11 +12,12 @@ from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL, TFLITE
 from litemill.config.run import DataSpec, Limit, Training
 from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions
-from litemill.convert import convert_bundle
-from litemill.data import Splits, prepare_data
-from litemill.evidence import ModelManifest
-from litemill.models import save_model
+from litemill.convert.bundle import convert_bundle
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
+from litemill.evidence.sources import ModelManifest
 from litemill.models.backend import make_deterministic, tf_keras
+from litemill.models.store import save_model
 from litemill.runtime import Runner
 from tests.workshop import take
 

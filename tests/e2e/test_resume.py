@@ -13,14 +13,14 @@ import pytest
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL
-from litemill.evidence import ModelManifest
+from litemill.evidence.sources import ModelManifest
 
 pytestmark = pytest.mark.e2e
 
 TASK = """
 import sys
 from pathlib import Path
-from litemill.compress import train
+from litemill.compress.train import train
 from litemill.config.run import Augmentation, Training
 from litemill.config.steps import Step
 

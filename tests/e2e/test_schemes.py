@@ -15,11 +15,13 @@ from litemill.config.data_kinds import Kernels
 from litemill.config.run import BASELINE, DataSpec, Limit, Preprocessing
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step, parse_step
-from litemill.convert import convert_bundle
-from litemill.data import Splits, prepare_data
+from litemill.convert.bundle import convert_bundle
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.evaluate import evaluate_bundle
-from litemill.evidence import ModelManifest, VariantManifest
-from litemill.models import save_model
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
+from litemill.models.store import save_model
 from tests.workshop import RECIPES
 
 pytestmark = pytest.mark.e2e

@@ -20,7 +20,8 @@ SHORT = """
 import runpy, sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from litemill.data import Splits, prepare_data
+from litemill.data.splits import Splits
+from litemill.data.prepare import prepare_data
 from litemill.models.store import write_keras
 made = runpy.run_path(sys.argv[1])
 with TemporaryDirectory() as folder:

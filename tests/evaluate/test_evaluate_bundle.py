@@ -14,11 +14,12 @@ from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
 from litemill.artifacts.layout import EVALUATION, SAMPLES, TFLITE, VARIANT
 from litemill.cli import app as cli
 from litemill.config.steps import Step
-from litemill.convert import convert_bundle
+from litemill.convert.bundle import convert_bundle
 from litemill.errors import ConfigError, InputError
 from litemill.evaluate import evaluate_bundle
 from litemill.evaluate.statistics import paired_proportion_difference
-from litemill.evidence import Evaluation, VariantManifest
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.variant import VariantManifest
 from litemill.runtime import Runner
 from tests.workshop import digits, workshop, write_dataset
 

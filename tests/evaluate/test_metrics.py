@@ -12,7 +12,8 @@ from litemill.data.splits import Split
 from litemill.errors import InputError, StepFailed
 from litemill.evaluate.pairs import Samples, paired_drop
 from litemill.evaluate.score import Score, score
-from litemill.evidence import DatasetManifest, Evaluation
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.sources import DatasetManifest
 from litemill.tasks import METRICS, TASKS, metric_names, metric_of
 
 RNG = np.random.default_rng(0)

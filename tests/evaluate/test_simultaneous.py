@@ -21,7 +21,7 @@ from litemill.evaluate.simultaneous import (
     worst_of,
 )
 from litemill.evaluate.statistics import paired_proportion_difference
-from litemill.evidence import Estimate
+from litemill.evidence.base import Estimate
 
 SAMPLES, RIGHT, LIMIT = 1000, 0.9, 0.02
 GAINED = 0.1

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 
 from litemill.errors import InputError
-from litemill.models import peek
+from litemill.models.peek import peek
 from litemill.stages.inspect import inspect_file
 from tests.data.fuzz import damaged
 from tests.flatbuffer.generated import STEPS, Graph

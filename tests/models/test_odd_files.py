@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from litemill.errors import InputError
-from litemill.models import peek
+from litemill.models.peek import peek
 from litemill.stages.inspect import inspect_file
 from tests.models.test_trusted import as_keras2, as_keras3, model
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from litemill.errors import InputError
-from litemill.models import peek
 from litemill.models.backend import tf_keras
 from litemill.models.keras3 import keras3
+from litemill.models.peek import peek
 from litemill.models.source import load_source
 from litemill.stages.import_model import relative_error
 

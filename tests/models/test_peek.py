@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from litemill.errors import InputError
-from litemill.models import check_fit, peek
 from litemill.models.backend import tf_keras
+from litemill.models.fit import check_fit
+from litemill.models.peek import peek
 from litemill.models.source import load_source
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from litemill.artifacts.inputs import joined, named
-from litemill.models import peek
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import keras3
+from litemill.models.peek import peek
 from litemill.models.source import load_source, outputs_of_keras
 
 RNG = np.random.default_rng(2)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from litemill.artifacts.files import read_manifest
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.errors import InputError, StepFailed
-from litemill.evidence import ModelManifest
-from litemill.models import load_model
+from litemill.evidence.sources import ModelManifest
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.keras3 import keras3
 from litemill.models.peek import peek
 from litemill.models.source import load_source
+from litemill.models.store import load_model
 from litemill.runtime import Runner
 from litemill.stages.import_model import import_model, relative_error
 

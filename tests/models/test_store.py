@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.errors import InputError, StepFailed
-from litemill.evidence import ModelManifest
-from litemill.models import load_model, save_model
+from litemill.evidence.sources import ModelManifest
 from litemill.models.backend import tensorflow
+from litemill.models.store import load_model, save_model
 
 
 def test_the_shared_model_has_learned_the_digits(digits_model: Path, digits_dataset: Path) -> None:

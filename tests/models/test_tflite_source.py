@@ -21,19 +21,20 @@ from litemill.config.run import RunSpec
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import parse_step, tflite_obstacle
 from litemill.convert import from_tflite
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.doctor.diagnose import diagnose
 from litemill.doctor.preflight import preflight
 from litemill.errors import InputError, StepFailed
-from litemill.evidence import ModelManifest, VariantManifest
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer import read_graph
-from litemill.models import load_model, peek
+from litemill.models.peek import peek
 from litemill.models.sized import sized
 from litemill.models.source import load_source
-from litemill.models.store import save_tflite
+from litemill.models.store import load_model, save_tflite
 from litemill.plugins import load
 from litemill.runtime import Runner
-from litemill.slim import slim
+from litemill.slim.rewrite import slim
 from tests.workshop import convert_here, keras
 
 RECIPES: dict[str, Any] = {
@@ -67,7 +68,7 @@ def source(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 WITHOUT_TENSORFLOW = """
 import json, sys
 from pathlib import Path
-from litemill.convert import convert_bundle
+from litemill.convert.bundle import convert_bundle
 from litemill.evaluate import evaluate_bundle
 from litemill.stages.import_model import import_model
 source, dataset, out, recipes = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])

@@ -12,8 +12,8 @@ import h5py
 import pytest
 
 from litemill.errors import InputError
-from litemill.models import peek
 from litemill.models.backend import tf_keras
+from litemill.models.peek import peek
 from litemill.models.saved_model import _classes as messages
 from litemill.models.source import load_source
 from tests.models.made_files import Config, as_h5, as_h5_keras3, as_keras2, as_keras3, as_saved_model

@@ -12,7 +12,7 @@ import pytest
 from litemill.artifacts.files import sha256_of, write_manifest
 from litemill.artifacts.proof import DamagedFile
 from litemill.errors import ConfigError
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.pipelines.places import check_places, deliver
 from litemill.select.results import Results, TargetResult, VariantResult
 

@@ -8,7 +8,7 @@ import pytest
 from kfp import components, local
 
 from litemill.artifacts.files import read_manifest
-from litemill.evidence import Evaluation
+from litemill.evidence.outcome import Evaluation
 from litemill.pipelines.published import all_components, publish_components
 
 ROOT = Path(__file__).parents[2]

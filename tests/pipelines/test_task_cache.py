@@ -12,7 +12,7 @@ from kfp import dsl
 
 from litemill.artifacts.files import sha256_of, write_manifest
 from litemill.errors import ConfigError
-from litemill.evidence import VariantManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.pipelines.cache import TaskCache
 from litemill.pipelines.cleaning import clean, seconds_of
 from litemill.pipelines.leftovers import recorded

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.flatbuffer.reader import constant, read_model
 from tests.workshop import convert_here
 

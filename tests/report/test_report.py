@@ -12,7 +12,8 @@ import pytest
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import EVALUATION, MEASUREMENT, VARIANT
 from litemill.config.run import Budget
-from litemill.evidence import CalibrationReport, Delegation, LayerSensitivity, SlimReport, VariantManifest
+from litemill.evidence.graph import Delegation
+from litemill.evidence.variant import CalibrationReport, LayerSensitivity, SlimReport, VariantManifest
 from litemill.report import write_report
 from litemill.report.figures import Figure, figures
 from litemill.select import build_results, select

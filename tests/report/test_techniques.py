@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litemill.evidence import Estimate
+from litemill.evidence.base import Estimate
 from litemill.report.techniques import effects
 from litemill.select.results import Results, TargetResult, VariantResult
 

@@ -14,14 +14,11 @@ from litemill.artifacts.layout import EVALUATION, SAMPLES
 from litemill.config.budget import Budget
 from litemill.config.run import BASELINE, CHAMPION
 from litemill.evaluate.pairs import Samples, paired_drop
-from litemill.evidence import (
-    ChampionVersion,
-    Estimate,
-    Evaluation,
-    GraphReport,
-    Measurement,
-    VariantManifest,
-)
+from litemill.evidence.base import Estimate
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.graph import GraphReport
+from litemill.evidence.outcome import Evaluation, Measurement
+from litemill.evidence.variant import VariantManifest
 from litemill.select import Candidate, build_results, select
 
 COUNT = 2000

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litemill.config.run import Budget
-from litemill.evidence import Estimate, Evaluation, Measurement, Parity, VariantManifest
+from litemill.evidence.base import Estimate
+from litemill.evidence.outcome import Evaluation, Measurement, Parity
+from litemill.evidence.variant import VariantManifest
 from litemill.select import Candidate, build_results, pareto_front, select, settle
 from litemill.select.results import Results
 

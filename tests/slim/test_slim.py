@@ -16,9 +16,10 @@ from litemill.cli import app as cli
 from litemill.errors import ConfigError, InputError, LitemillError, StepFailed
 from litemill.flatbuffer import measure_sections
 from litemill.flatbuffer.reader import parse_model
-from litemill.slim import canonical_digest, slim, slim_file
 from litemill.slim import files as slimming
 from litemill.slim.equivalence import prove_equal
+from litemill.slim.files import slim_file
+from litemill.slim.rewrite import canonical_digest, slim
 from tests.flatbuffer.generated import models
 from tests.zoo import tflite
 

@@ -16,7 +16,7 @@ from litemill.artifacts.layout import EVALUATION, MEASUREMENT, RESULTS
 from litemill.artifacts.proof import DamagedFile
 from litemill.cli.app import app
 from litemill.errors import ConfigError, InputError
-from litemill.evidence import Evaluation, Measurement
+from litemill.evidence.outcome import Evaluation, Measurement
 from litemill.select.results import Results
 from tests.made_evidence import FASHION, write_bundle
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from litemill.artifacts.files import read_manifest, sha256_of
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.errors import InputError
-from litemill.evidence import ModelManifest, VariantManifest
-from litemill.models import load_model
+from litemill.evidence.sources import ModelManifest
+from litemill.evidence.variant import VariantManifest
 from litemill.models.backend import tf_keras
+from litemill.models.store import load_model
 from litemill.runtime import Runner
 from litemill.stages.import_model import computes_otherwise, import_model, relative_error
 

@@ -23,7 +23,8 @@ from litemill.flatbuffer import read_graph, read_model
 from litemill.flatbuffer.accelerators import ACCELERATORS
 from litemill.flatbuffer.delegation import ask_xnnpack
 from litemill.flatbuffer.fusion import count_folded
-from litemill.slim import slim, slim_files
+from litemill.slim.files import slim_files
+from litemill.slim.rewrite import slim
 from litemill.slim.sharing import pack_shared
 from litemill.stages.inspect import differences, inspect_file
 from tests.workshop import workshop

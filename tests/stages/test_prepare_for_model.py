@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from litemill.config.run import DataSpec, ModelSpec
-from litemill.data import Splits
+from litemill.data.splits import Splits
 from litemill.errors import InputError
 from litemill.stages.prepare import prepare_for_model
 from tests.data.made_sources import SET, SOURCES

@@ -10,7 +10,7 @@ from sklearn import metrics as expected
 
 from litemill.errors import InputError, StepFailed
 from litemill.evaluate.pairs import Samples, paired_drop
-from litemill.evidence import Evaluation
+from litemill.evidence.outcome import Evaluation
 from litemill.tasks import TASKS, Reading, metric_names, metric_of, task_of
 
 RNG = np.random.default_rng(3)

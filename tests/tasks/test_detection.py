@@ -12,7 +12,8 @@ from litemill.config.data import DataSpec
 from litemill.convert.collapse import check_agreement, compare_outputs
 from litemill.errors import InputError, StepFailed
 from litemill.evaluate.pairs import Samples, paired_drop
-from litemill.evidence import CalibrationReport, Evaluation
+from litemill.evidence.outcome import Evaluation
+from litemill.evidence.variant import CalibrationReport
 from litemill.tasks import BoxLayout, Reading, decisions, metric_of, task_of
 from litemill.tasks.boxes import detections, overlaps
 from litemill.tasks.detected import over_all

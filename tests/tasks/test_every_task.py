@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litemill.compress import train
+from litemill.compress.train import train
 from litemill.config.run import DataSpec, ModelSpec, RunSpec, Training
 from litemill.config.steps import Step
-from litemill.convert import convert_bundle
-from litemill.data import Splits, prepare_data
+from litemill.convert.bundle import convert_bundle
+from litemill.data.prepare import prepare_data
+from litemill.data.splits import Splits
 from litemill.doctor.diagnose import diagnose
 from litemill.evaluate import evaluate_bundle
 from litemill.models.store import load_model

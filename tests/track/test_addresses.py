@@ -12,10 +12,11 @@ from mlflow import MlflowClient
 from litemill.artifacts.files import sha256_of
 from litemill.artifacts.storage import digest, fetch, publish, resolve
 from litemill.errors import InputError, LitemillError
-from litemill.models import load_model, peek
 from litemill.models.backend import tf_keras
 from litemill.models.keras3 import keras3
+from litemill.models.peek import peek
 from litemill.models.source import load_source
+from litemill.models.store import load_model
 from litemill.stages.import_model import import_model
 from litemill.track.store import tracking_uri
 

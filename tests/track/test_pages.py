@@ -9,7 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from litemill.config.run import Budget
-from litemill.evidence import Evaluation, Interface
+from litemill.evidence.interface import Interface
+from litemill.evidence.outcome import Evaluation
 from litemill.report.pictures import MOST_CLASSES, confusion, per_class
 from litemill.track import compare_runs, log_variants, start_run, tracking_uri
 from litemill.track.pages import class_metrics

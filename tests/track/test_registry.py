@@ -15,7 +15,8 @@ from litemill.cli import console
 from litemill.cli.app import app
 from litemill.config.run import Budget
 from litemill.errors import InputError, StepFailed
-from litemill.evidence import ChampionVersion, VariantManifest
+from litemill.evidence.champion import ChampionVersion
+from litemill.evidence.variant import VariantManifest
 from litemill.track import compare_runs, log_variants, start_run, tracking_uri
 from litemill.track.flavor import load_model
 from litemill.track.promotion import history, promote, rollback

@@ -12,7 +12,7 @@ from litemill.artifacts.layout import EVALUATION, MEASUREMENT
 from litemill.artifacts.proof import DamagedFile
 from litemill.config.names import file_name
 from litemill.errors import InputError
-from litemill.evidence import Evaluation, Measurement
+from litemill.evidence.outcome import Evaluation, Measurement
 from litemill.track import log_variants, start_run, tracking_uri
 from litemill.track.runs import NOTE, PARENT, REASON
 from tests.made_evidence import FASHION, write_bundle
