@@ -42,7 +42,7 @@ PLACES: dict[str, str] = {
     "Found": "litemill.artifacts.storage",
     "InputError": "litemill.errors",
     "KindOptions": "litemill.config.data_kinds",
-    "Measurement": "litemill.evidence",
+    "Measurement": "litemill.evidence.outcome",
     "Metric": "litemill.tasks.metrics",
     "Options": "litemill.config.schemes",
     "Scheme": "litemill.config.schemes",

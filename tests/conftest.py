@@ -13,7 +13,7 @@ from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions,
 from litemill.data.prepare import prepare_data
 from litemill.data.splits import Splits
 from litemill.evidence.sources import ModelManifest
-from litemill.pipelines.subprocesses import HEAVY
+from litemill.pipelines.preloaded import MODULES
 from litemill.process.forks import VARIABLE, ForkServer
 from tests.workshop import take
 
@@ -33,7 +33,7 @@ def forks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield
         return
     with (tmp_path_factory.mktemp("forks") / "train.log").open("wb") as log:
-        server = ForkServer(HEAVY, log)
+        server = ForkServer(MODULES["train"], log)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(server.handle))
         yield

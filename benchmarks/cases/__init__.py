@@ -68,9 +68,9 @@ CASES = (
     Case(
         "evaluation",
         "evaluation of 10,000 samples, int8 and float32",
-        "a loop over single samples; the ideal: the kernels on one thread, divided by the cores",
+        "a loop over single samples; the ideal: one invocation on one thread, times the samples, divided by the cores",
         "evaluation:measure",
-        "A CNN of two strided convolutions, as microcontrollers take it, on Fashion-MNIST's test images. All three "
+        "A CNN of two strided convolutions, as microcontrollers take it, on Fashion-MNIST's test images. All "
         "ways in turn; outputs are compared bit by bit.",
     ),
     Case(

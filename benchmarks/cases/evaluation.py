@@ -28,7 +28,7 @@ def measure(session: Session) -> Found:
             raise BenchmarkFailed(f"{scheme}: the outputs of the loop and those of Litemill differ")
         samples |= {f"{scheme}_{way}_s": seconds for way, seconds in found.items()}
         faster = [loop / ours for loop, ours in zip(found["loop"], found["runner"], strict=True)]
-        ideal = [kernels / cores / ours for kernels, ours in zip(found["kernels"], found["runner"], strict=True)]
+        ideal = [alone / cores / ours for alone, ours in zip(found["invocations"], found["runner"], strict=True)]
         figures += [
             Figure(name=f"× the loop's speed, {scheme}", found=median(faster), goal=FASTER, sense="at least", digits=1),
             Figure(name=f"of the ideal speed, {scheme}", found=median(ideal), goal=OF_IDEAL, sense="at least"),

@@ -11,3 +11,10 @@ def start_readers() -> None:
     from litemill.process.contained import begin
 
     begin(READERS)
+
+
+def start_light_server() -> None:
+    """Start the process that a local run forks its light tasks from: it imports KFP and MLflow while all is checked."""
+    from litemill.pipelines.preloaded import begin
+
+    begin("light")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litemill.cli import console
-from litemill.cli.ahead import start_readers
+from litemill.cli.ahead import start_light_server, start_readers
 from litemill.cli.console import Json
 from litemill.errors import ConfigError
 
@@ -65,6 +65,8 @@ def run_command(
 ) -> None:
     """Run the whole pipeline on this machine. Exit code 0: a variant met the budget; 3: none did."""
     began = time.monotonic()
+    if runner == Runner.SUBPROCESS:
+        start_light_server()
     spec = _checked(config, as_json)
     out = out or Path("out") / spec.name
     from litemill.cli.show import Progress

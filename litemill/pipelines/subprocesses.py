@@ -16,34 +16,12 @@ from typing import IO
 from litemill.components.images import TRAIN
 from litemill.pipelines.execute import Order
 from litemill.pipelines.logs import RedactedOutput, last_lines
+from litemill.pipelines.preloaded import Kind, Preloaded, take
 from litemill.pipelines.task import ARGUMENTS, ERROR, SOURCE
 from litemill.process.forks import ForkServer, Process
 from litemill.process.isolation import death
 
 MODULE = "litemill.pipelines.task"
-LIGHT = (
-    "kfp.dsl.executor_main",
-    "litemill.track.store:import_mlflow",
-    "litemill.track",
-    "jinja2",
-    "litemill.evaluate.worker",
-    "litemill.benchmark",
-    "litemill.slim.worker",
-    "litemill.stages.release",
-)
-"""What tasks of the edge image import."""
-HEAVY = (
-    "litemill.models.backend:tf_keras",
-    "tensorflow_model_optimization",
-    "kfp.dsl.executor_main",
-    "litemill.compress",
-    "litemill.convert",
-    "litemill.convert.worker",
-    "litemill.slim.worker",
-    "litemill.stages.import_model",
-    "litemill.doctor",
-)
-"""What tasks of the train image import: TensorFlow first, which starts no threads before it is used."""
 
 
 class Forks:
@@ -56,16 +34,15 @@ class Forks:
 
     def __init__(self, temporary: Path, log: Path) -> None:
         self.temporary, self.log = temporary, log
-        self._servers: dict[str, ForkServer] = {}
+        self._servers: dict[Kind, Preloaded] = {}
         self._lock = threading.Lock()
 
-    def server(self, kind: str) -> ForkServer:
-        """The server of a kind, `light` or `train`; started now if it was not."""
+    def server(self, kind: Kind) -> ForkServer:
+        """The server of a kind; started now if it was not."""
         with self._lock:
             if kind not in self._servers:
-                with (self.log / f"{kind}.log").open("wb") as file:
-                    self._servers[kind] = ForkServer(HEAVY if kind == "train" else LIGHT, file)
-            return self._servers[kind]
+                self._servers[kind] = take(kind)
+            return self._servers[kind].server
 
     def launch(self, order: Order, output: IO[bytes]) -> ForkedTask:
         """Start a task."""
@@ -90,8 +67,8 @@ class Forks:
 
     def close(self) -> None:
         """End the servers, and every task that still runs."""
-        for server in self._servers.values():
-            server.close()
+        for kind, preloaded in self._servers.items():
+            preloaded.close(self.log / f"{kind}.log")
 
 
 @dataclass
