@@ -33,9 +33,10 @@ OUT = Path("out/digits")
 
 
 class Tree(NamedTuple):
-    """A copy of the repository in which nothing has run, and what runs Python in it."""
+    """A copy of the repository in which nothing has run, and the environment that runs Python in it."""
 
     folder: Path
+    environment: Path = Path(sys.prefix)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -43,9 +44,8 @@ class Tree(NamedTuple):
         return {"PYTHONPATH": str(self.folder)}
 
     def make(self, target: str) -> Run:
-        """`make TARGET` after set-up: the environment is that of this checkout, and is not built anew."""
-        venv = Path(sys.prefix)
-        command = ["make", target, f"VENV={venv}", "-o", "setup", "-o", f"{venv}/.ready"]
+        """`make TARGET` after set-up: the environment is there, and is not built anew."""
+        command = ["make", target, f"VENV={self.environment}", "-o", "setup", "-o", f"{self.environment}/.ready"]
         return run(command, cwd=self.folder, variables=self.variables)
 
     def litemill(self, *arguments: str | Path, allowed: tuple[int, ...] = (0,)) -> Run:
@@ -133,7 +133,11 @@ class Session:
         folder = self._new_tree("peer")
         with tarfile.open(fileobj=BytesIO(archive)) as packed:
             packed.extractall(folder, filter="data")
-        return Tree(folder)
+        environment = self.folder / "peer-environment"
+        if not environment.exists():
+            self.tell(f"make setup at {PEER}: its own packages")
+            run(["make", "setup", f"VENV={environment}", f"PYTHON={sys.executable}"], cwd=folder)
+        return Tree(folder, environment)
 
     @cached_property
     def first_run(self) -> FirstRun:

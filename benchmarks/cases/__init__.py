@@ -87,8 +87,8 @@ CASES = (
         "`make demo` after set-up",
         "this repository at commit 61dce74, alternating",
         "demo:measure",
-        "Both in copies of the repository in which nothing has run, with the same installed packages: the model is "
-        "trained, then the 13 recipes run.",
+        "Both in copies of the repository in which nothing has run, each with the packages of its own lock: the model "
+        "is trained, then the 13 recipes run.",
     ),
     Case(
         "orchestration",

@@ -1,4 +1,4 @@
-"""Fork servers by what they import, one of each kind for a run; a kind can be started before the run is ready for it."""
+"""Fork servers by what they import, one of each kind for a run; one can be started before the run is ready for it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from litemill import compress
+from litemill.compress.train import train as take_step
 from litemill.config.base import nearest
 from litemill.config.run import Training
 from litemill.config.steps import TRAIN_STEPS
@@ -57,7 +57,7 @@ def train(
     if asked.is_scheme:
         what = f"{asked.name!r} converts a model and trains nothing; {nearest(asked.name, list(TRAIN_STEPS))}"
         raise ConfigError(what, where="step", fix="Give it to `convert`")
-    return compress.train(
+    return take_step(
         Path(model),
         Path(dataset),
         asked,

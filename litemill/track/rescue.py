@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from litemill.artifacts.failure import leave_failed_variants
-from litemill.config.budget import Budget
-from litemill.config.run import NO_LIMIT
+from litemill.config.budget import NO_LIMIT, Budget
 from litemill.config.steps import Step
 from litemill.select.results import Results
 from litemill.track.comparison import COMPARED, compare_runs
