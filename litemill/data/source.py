@@ -20,8 +20,9 @@ Targets = NDArray[Any]
 Index = NDArray[np.int64]
 """Ascending row numbers."""
 
-BLOCK_BYTES = 16 << 20
-"""Raw bytes of samples held in memory at a time."""
+BLOCK_BYTES = 4 << 20
+"""Bytes of samples held in memory at a time, and their copies; as float32, which they become."""
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class SourceFacts:
 
 def rows_per_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """How many samples of that shape and dtype make a block of about `BLOCK_BYTES`."""
-    return max(1, BLOCK_BYTES // max(1, math.prod(shape) * dtype.itemsize))
+    return max(1, BLOCK_BYTES // max(1, math.prod(shape) * max(FLOAT_BYTES, dtype.itemsize)))
 
 
 def reading_through(stream: Callable[[], Iterator[Samples]]) -> Callable[[Index], Iterator[Samples]]:
