@@ -18,8 +18,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -167,7 +167,7 @@ class Registry(Generic[Record]):
     def _others(self) -> dict[str, list[EntryPoint]]:
         """The entry points of the group by name; more than one where packages claim the same name."""
         found: dict[str, list[EntryPoint]] = {}
-        for point in entry_points(group=self.group):
+        for point in _installed(tuple(sys.path)).select(group=self.group):
             found.setdefault(point.name, []).append(point)
         return found
 
@@ -192,6 +192,12 @@ class Registry(Generic[Record]):
         if found.name != point.name:
             raise ConfigError(f"the record at {point.value} has another name, {found.name!r}", where=where)
         return found
+
+
+@cache
+def _installed(path: tuple[str, ...]) -> EntryPoints:
+    """All entry points of the packages on Python's path: every installed package is read, once for all registries."""
+    return entry_points()
 
 
 def load(reference: str) -> Any:
