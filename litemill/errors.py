@@ -35,7 +35,8 @@ class LitemillError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return redact(f"{text}. {self.fix}" if self.fix else text)
+        stop = "" if text.endswith(("?", "!")) else "."
+        return redact(f"{text}{stop} {self.fix}" if self.fix else text)
 
 
 class ConfigError(LitemillError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from litemill.artifacts.storage import check_place, fetch
@@ -14,7 +15,7 @@ from litemill.data.checks import check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.data.source import SourceFacts
 from litemill.errors import ConfigError, InputError
-from litemill.models.facts import ModelFacts
+from litemill.models.facts import ModelFacts, Shape
 from litemill.models.fit import check_fit, judged_positions
 from litemill.models.output_shape import output_shapes
 from litemill.models.peek import peek
@@ -36,12 +37,13 @@ def preflight(spec: RunSpec) -> SourceFacts:
     if spec.release:
         check_place(spec.release.uri)
     model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
-    if model.output_names:
-        judged_positions(model.output_names, spec.data.output, model.path)
+    shapes = output_shapes(model)
+    if names := model.output_names or tuple(filter(None, shapes)):
+        judged_positions(names, spec.data.output, model.path)
     data = check_source(fitted(spec.data, model), input_dtypes(model))
     check_fit(model, data.input_shape, spec.data.uri or spec.data.kind, data.inputs)
     _check_batch(spec, data)
-    _check_outputs(spec, model, data)
+    _check_outputs(spec, model, shapes, data)
     found = [
         *_cannot_train(spec, model),
         *_cannot_quantize(spec, model),
@@ -62,13 +64,13 @@ def _check_batch(spec: RunSpec, data: SourceFacts) -> None:
         raise InputError(what, where="training.batch_size", fix="Give a batch size below that, such as 32")
 
 
-def _check_outputs(spec: RunSpec, model: ModelFacts, data: SourceFacts) -> None:
+def _check_outputs(spec: RunSpec, model: ModelFacts, shapes: Mapping[str, Shape | None], data: SourceFacts) -> None:
     """Refuse targets that the model's outputs do not fit, as far as its file tells their shape.
 
     Raises:
         InputError: They do not.
     """
-    shapes, task = output_shapes(model), task_of(spec.data.task)
+    task = task_of(spec.data.task)
     names = parts_of(spec.data.output, list(shapes))
     parts = list(shapes.values()) if len(shapes) == 1 else [shapes.get(name) for name in names]
     known = [part for part in parts if part is not None]

@@ -48,11 +48,12 @@ def output_shapes(facts: ModelFacts) -> dict[str, Shape | None]:
 
 
 def read_tflite(file: str) -> list[list[Any]]:
-    """Name and shape of the only output of a `.tflite`; nothing of several. Called in a child process."""
-    from litemill.models.tflite import read_float
+    """Name and shape of each output of a `.tflite`. Called in a child process."""
+    from litemill.models.tflite import ends_of, read_float
 
-    found = read_float(Path(file)).outputs
-    return [["", [None if size < 0 else size for size in found[0].shape[1:]]]] if len(found) == 1 else []
+    found, names = read_float(Path(file)).outputs, ends_of(Path(file))[1]
+    shapes = [[None if size < 0 else size for size in info.shape[1:]] for info in found]
+    return [[name, shape] for name, shape in zip(names, shapes, strict=True)]
 
 
 def read_signature(folder: str) -> list[list[Any]]:

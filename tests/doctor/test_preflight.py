@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from litemill.config.run import RunSpec
 from litemill.doctor.preflight import preflight
 from litemill.errors import InputError
+from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.store import load_model
 
 
@@ -70,3 +72,36 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_where_it_was_asked_for(
         preflight(RunSpec.model_validate(config | trained | {"training": {"batch_size": 128}}))
     for recipes, training in ((trained, {}), ({"recipes": {"i": ["int8"]}}, {"batch_size": 128})):
         preflight(RunSpec.model_validate(config | recipes | {"training": training}))
+
+
+@pytest.mark.parametrize("kind", ["graph", "tflite"])
+def test_an_output_that_a_graph_does_not_have_is_told_whatever_the_format(kind: str, tmp_path: Path) -> None:
+    keras, tf = tf_keras(), tensorflow()
+    inputs = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, [keras.layers.Dense(4)(flat), keras.layers.Dense(10, activation="softmax")(flat)])
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 1], name="image")])
+    def serve(image: Any) -> dict[str, Any]:
+        place, scores = model(image)
+        return {"place": place, "scores": scores}
+
+    source = tmp_path / "graph"
+    tf.saved_model.save(model, str(source), signatures=serve)
+    if kind == "tflite":
+        converted = tf.lite.TFLiteConverter.from_saved_model(str(source)).convert()
+        source = tmp_path / "m.tflite"
+        source.write_bytes(converted)
+
+    def told(**data: str) -> object:
+        data = {"kind": "digits", **data}
+        config = {"name": "x", "model": {"uri": str(source)}, "data": data, "recipes": {"int8": ["int8"]}}
+        return preflight(RunSpec.model_validate(config))
+
+    with pytest.raises(InputError, match=r"has no output 'score'; did you mean 'scores'\? data.output"):
+        told(output="score")
+    with pytest.raises(InputError, match=r"place, scores"):
+        told()
+    with pytest.raises(InputError, match=r"gives outputs of shape \[4\] for data with 10 classes"):
+        told(output="place")
+    told(output="scores")
