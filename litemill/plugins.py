@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -195,8 +195,11 @@ class Registry(Generic[Record]):
 
 
 @cache
-def _installed(path: tuple[str, ...]) -> EntryPoints:
-    """All entry points of the packages on Python's path: every installed package is read, once for all registries."""
+def _installed(path: tuple[str, ...]) -> Any:
+    """All entry points of the packages on Python's path: every installed package is read, once for all registries.
+
+    What can `select` a group in them has another type in Python 3.11 than later.
+    """
     return entry_points()
 
 
