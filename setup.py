@@ -18,7 +18,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["litemill", "litemill.*"]),
-    package_data={"litemill": ["py.typed", "report/templates/*", "models/known.json"]},
+    package_data={"litemill": ["py.typed", "report/templates/*", "shipping/templates/*", "models/known.json"]},
     install_requires=[
         "ai-edge-litert>=2.3",
         "alembic",  # with sqlalchemy: MLflow's store in a sqlite file, which mlflow-skinny leaves out

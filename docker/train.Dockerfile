@@ -14,7 +14,7 @@ RUN touch README.md && python3 -m venv /opt/uv && sed -n '/^uv==/,/[^\\]$/p' req
  && /opt/uv/bin/pip install --quiet --no-cache-dir --require-hashes --requirement uv.lock \
  && python3 -m venv --without-pip /opt/litemill \
  && /opt/uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python /opt/litemill/bin/python \
-      --constraint requirements.lock ".[train]" kfp \
+      --constraint requirements.lock ".[train]" kfp 'tflite-micro; platform_machine == "x86_64"' \
  && /opt/uv/bin/uv pip uninstall --quiet --python /opt/litemill/bin/python litemill \
  && cd /opt/litemill/lib/python3*/site-packages && find numpy scipy sklearn -type d -name tests -prune -exec rm -rf {} + \
  && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name sts -exec rm -rf {} +

@@ -164,7 +164,7 @@ def _option(name: str, field: FieldInfo) -> tuple[str, str, str]:
 
 def _choices(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
-        return [str(one) for one in get_args(annotation) if str(one)]
+        return [one if isinstance(one, str) else json.dumps(one) for one in get_args(annotation) if one != ""]
     return []
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.stages.finish import finish_run as finish_run
     from litemill.stages.import_model import import_model as import_model
     from litemill.stages.inspect import inspect as inspect
+    from litemill.stages.lut import lut as lut
     from litemill.stages.prepare import prepare_data as prepare_data
     from litemill.stages.release import release as release
     from litemill.stages.release import verify as verify
@@ -90,6 +91,7 @@ PLACES: dict[str, str] = {
     "inspect": "litemill.stages.inspect",
     "load_config": "litemill.config.load",
     "log_variants": "litemill.track.variants",
+    "lut": "litemill.stages.lut",
     "prepare_data": "litemill.stages.prepare",
     "promote": "litemill.track.promotion",
     "register": "litemill.track.register",
@@ -137,6 +139,7 @@ __all__ = [
     "inspect",
     "load_config",
     "log_variants",
+    "lut",
     "prepare_data",
     "promote",
     "register",

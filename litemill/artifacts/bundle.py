@@ -6,7 +6,7 @@ from pathlib import Path
 
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import TFLITE, VARIANT
-from litemill.artifacts.proof import DamagedFile, check_digest
+from litemill.artifacts.proof import DamagedFile, check_files
 from litemill.errors import InputError
 from litemill.evidence.variant import VariantManifest
 
@@ -38,7 +38,7 @@ def _usable(folder: Path) -> VariantManifest:
     manifest = read_manifest(folder / VARIANT, VariantManifest)
     if manifest.status == "ok" and (folder / TFLITE).is_file():
         try:
-            check_digest(folder / TFLITE, manifest.sha256)
+            check_files(folder, manifest)
         except DamagedFile as damage:
             return manifest.model_copy(update={"status": "failed", "reason": str(damage)})
     return manifest

@@ -12,6 +12,8 @@ SAVED_MODEL = "saved_model"
 
 VARIANT = "variant.json"
 TFLITE = "model.tflite"
+TFLM_TFLITE = "model.tflm.tflite"
+"""Beside a variant whose weights repeat: the same model with look-up tables, which TFLM alone decodes."""
 QUANTIZER_RECIPE = "quantizer_recipe.json"
 """Beside a variant that litert-quantizer made: its own recipe, as its `load_quantization_recipe` takes it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from litemill.artifacts.files import read_manifest, sha256_of
-from litemill.artifacts.layout import TFLITE, VARIANT
+from litemill.artifacts.layout import TFLITE, TFLM_TFLITE, VARIANT
 from litemill.errors import LitemillError
 from litemill.evidence.variant import VariantManifest
 
@@ -18,7 +18,8 @@ def check_variant(folder: Path) -> VariantManifest:
     """Read a variant's manifest and hold its file against it.
 
     Args:
-        folder: With `variant.json` and, unless the recipe failed, `model.tflite`.
+        folder: With `variant.json` and, unless the recipe failed, `model.tflite`, and the file for microcontrollers
+            that the manifest speaks of.
 
     Raises:
         DamagedFile: There is no such file, or its digest is another.
@@ -26,8 +27,19 @@ def check_variant(folder: Path) -> VariantManifest:
     """
     manifest = read_manifest(folder / VARIANT, VariantManifest)
     if manifest.status == "ok":
-        check_digest(folder / TFLITE, manifest.sha256)
+        check_files(folder, manifest)
     return manifest
+
+
+def check_files(folder: Path, manifest: VariantManifest) -> None:
+    """Hold a variant's files against its manifest.
+
+    Raises:
+        DamagedFile: One is not there, or its digest is another.
+    """
+    check_digest(folder / TFLITE, manifest.sha256)
+    if manifest.lut and manifest.lut.applied:
+        check_digest(folder / TFLM_TFLITE, manifest.lut.sha256)
 
 
 def check_digest(file: Path, sha256: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import joined, named
+from litemill.artifacts.layout import TFLM_TFLITE
 from litemill.evidence.base import TensorInfo
 from litemill.evidence.graph import GraphReport
 from litemill.evidence.outcome import Measurement
@@ -52,6 +53,8 @@ class Subject:
     """What reads the task's decisions out of outputs; None where outputs are numbers, or no task is known."""
     unnamed: bool = False
     """Whether it has several inputs that no signature names: samples are fed in the file's order."""
+    tables: Path | None = None
+    """The same model with look-up tables, for targets that decode them; None where there is no such file."""
 
     @classmethod
     def of(cls, manifest: VariantManifest, path: Path) -> Subject:
@@ -62,7 +65,9 @@ class Subject:
         """
         if manifest.graph is None or not manifest.graph.outputs:
             raise ValueError("a graph report is needed")
-        return cls.made(manifest.sha256, path, manifest.size_bytes, manifest.graph, manifest.output)
+        made = cls.made(manifest.sha256, path, manifest.size_bytes, manifest.graph, manifest.output)
+        beside = path.with_name(TFLM_TFLITE) if manifest.lut and manifest.lut.applied else None
+        return replace(made, tables=beside)
 
     @classmethod
     def made(cls, sha256: str, path: Path, size: int, graph: GraphReport, output: str = "") -> Subject:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.layout import TFLITE, TFLM_TFLITE
 from litemill.benchmark.launch import run_program
 from litemill.benchmark.parity import compare_outputs, wrong_answer
 from litemill.benchmark.python_runner import Entry, lay_out, reference_outputs
@@ -51,33 +52,29 @@ class TflmTarget:
         return found
 
 
-def _unproved(subject: Subject, arena: int, facts: dict[str, Any], reason: str) -> Measurement:
-    """A model that runs and whose outputs nothing confirms."""
-    return Measurement(
+def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, Any]) -> Measurement:
+    out = folder / f"tflm-{subject.sha256}"
+    job = {"model": entry.path, "inputs": entry.inputs, "output": entry.output}
+    if subject.tables:
+        job["tables"] = str(subject.tables.resolve())
+    result = run_program("litemill_micro", job, out, SECONDS)
+    if "refused" in result:
+        raise StepFailed(f"TFLM refuses it: {result['refused']}")
+    found = Measurement(
         recipe="",
         target="",
         sha256=subject.sha256,
         requested_accelerator="cpu",
         actual_accelerator="cpu",
-        arena_bytes=arena,
-        realised_bytes=subject.size_bytes,
         device=facts,
-        details={"outputs_not_compared": reason, "arena_pointer_bits": 64},
+        **_costs(subject, result),
     )
-
-
-def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, Any]) -> Measurement:
-    out = folder / f"tflm-{subject.sha256}"
-    result = run_program(
-        "litemill_micro", {"model": entry.path, "inputs": entry.inputs, "output": entry.output}, out, SECONDS
-    )
-    if "refused" in result:
-        raise StepFailed(f"TFLM refuses it: {result['refused']}")
     outputs = subject.real(np.load(out / "outputs.npy", allow_pickle=False))
     try:
         expected = reference_outputs(subject, entry, "cpu-reference", folder)
     except StepFailed as error:  # an op of TFLM's own: its outputs have nothing to be compared with
-        return _unproved(subject, result["arena_bytes"], facts, f"LiteRT does not run it: {error}")
+        found.details = {"outputs_not_compared": f"LiteRT does not run it: {error}", "arena_pointer_bits": 64}
+        return found
     parity = compare_outputs(
         outputs,
         expected,
@@ -86,17 +83,28 @@ def _measurement(subject: Subject, entry: Entry, folder: Path, facts: dict[str, 
         step=subject.output.scale,
         decide=subject.decide,
     )
-    return Measurement(
-        recipe="",
-        target="",
-        status="ok" if parity.ok else "failed",
-        reason=wrong_answer(parity),
-        sha256=subject.sha256,
-        requested_accelerator="cpu",
-        actual_accelerator="cpu",
-        arena_bytes=result["arena_bytes"],
-        realised_bytes=subject.size_bytes,
-        parity=parity,
-        device=facts,
-        details={"bit_exact": bool(np.array_equal(outputs, expected)), "arena_pointer_bits": 64},
-    )
+    found.status, found.reason, found.parity = "ok" if parity.ok else "failed", wrong_answer(parity), parity
+    found.details = {"bit_exact": bool(np.array_equal(outputs, expected)), "arena_pointer_bits": 64}
+    return found
+
+
+def _costs(subject: Subject, result: dict[str, Any]) -> dict[str, Any]:
+    """Bytes that are stored and the arena: those of the file with look-up tables where there is one.
+
+    Raises:
+        StepFailed: That file does not run, or computes something else.
+    """
+    plain = {"realised_bytes": subject.size_bytes, "arena_bytes": result["arena_bytes"]}
+    if subject.tables is None:
+        return plain
+    tables = result["tables"]
+    if "refused" in tables:
+        raise StepFailed(f"TFLM refuses {TFLM_TFLITE}: {tables['refused']}")
+    if not tables["equal"]:
+        raise StepFailed(f"{TFLM_TFLITE} answers otherwise than {TFLITE}")
+    return {
+        "realised_bytes": subject.tables.stat().st_size,
+        "arena_bytes": tables["arena_bytes"],
+        "plain_bytes": plain["realised_bytes"],
+        "plain_arena_bytes": plain["arena_bytes"],
+    }

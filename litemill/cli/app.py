@@ -19,6 +19,7 @@ from litemill.cli import (
     extensions,
     inspect,
     kubeflow,
+    lut,
     registry,
     run,
     slim,
@@ -82,7 +83,7 @@ def _root(
 
 
 for commands in (
-    *(run, check, doctor, steps, benchmark, compare, inspect, slim, calibrate),
+    *(run, check, doctor, steps, benchmark, compare, inspect, slim, lut, calibrate),
     *(registry, extensions, kubeflow, clean),
 ):
     commands.register(app)

@@ -92,6 +92,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a release from end to end: digests, signature, evidence, and that the file answers as it says."""
+    from litemill.artifacts.layout import TFLM_TFLITE
     from litemill.stages.release import verify
 
     found = verify(uri, key=key)
@@ -103,6 +104,7 @@ def verify(
         signed = f"signed by the key {found.signed_by[:16]}…"
         signed += "" if found.trusted else " (whose that is was not checked: give --key)"
     answered = f"{found.samples} kept samples answered as recorded" if found.samples else "no samples are kept with it"
+    answered += f"; {TFLM_TFLITE} in TFLM: {found.tables}" if found.tables else ""
     line = f"{found.name} {found.recipe} {found.sha256[:12]}: {found.files} files as released, {signed}, {answered}"
     console.out.print(console.styled(line), soft_wrap=True, highlight=False)
 

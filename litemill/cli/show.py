@@ -179,9 +179,11 @@ def describe(found: TargetResult | None) -> str:
     if found.delegated_fraction is not None and found.accelerator != "cpu" and "p50" not in found.latency_ms:
         message.append(f"{found.delegated_fraction:.0%} of ops {found.kind}")
     if found.realised_bytes is not None:
-        message.append(f"{found.realised_bytes:,} stored")
+        plain = f" (of {found.plain_bytes:,})" if found.plain_bytes else ""
+        message.append(f"{found.realised_bytes:,} stored{plain}")
     if found.arena_bytes is not None and "p50" not in found.latency_ms:  # the report tells the others
-        message.append(f"{found.arena_bytes:,} arena")
+        plain = f" (for {found.plain_arena_bytes:,})" if found.plain_arena_bytes else ""
+        message.append(f"{found.arena_bytes:,} arena{plain}")
     if found.output_steps:
         message.insert(0, f"runs, differs by {found.output_steps} step{'s' * (found.output_steps > 1)}")
     return ", ".join(message) or "runs"

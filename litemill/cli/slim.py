@@ -32,14 +32,18 @@ def slim(
     from litemill.errors import StepFailed
     from litemill.stages.slim import slim
 
-    kept = [] if keep == "none" else [name.strip() for name in keep.split(",") if name.strip()]
-    report = slim(source, out=out, keep=kept, samples=samples)
+    report = slim(source, out=out, keep=kept(keep), samples=samples)
     if as_json:
         console.print_json(report)
     elif report.before:
         _show(out, report)
     if report.reason and not report.before:
         raise StepFailed(f"not slimmed, {out} is a plain copy: {report.reason}", where=str(source))
+
+
+def kept(written: str) -> list[str]:
+    """What `--keep` names."""
+    return [] if written == "none" else [name.strip() for name in written.split(",") if name.strip()]
 
 
 def _show(out: Path, report: SlimReport) -> None:

@@ -21,6 +21,8 @@ from litemill.config.data import Limit as Limit
 from litemill.config.data import Preprocessing as Preprocessing
 from litemill.config.data import Section as Section
 from litemill.config.data_kinds import Kernels
+from litemill.config.deploy import Deploy as Deploy
+from litemill.config.deploy import settled
 from litemill.config.kubernetes import ClusterSpec, Variable
 from litemill.config.names import distinct, plain_name, slug
 from litemill.config.notify import Webhook
@@ -93,17 +95,6 @@ class Training(Section):
         if self.early_stop and not self.validation:
             raise ValueError("early_stop watches the validation loss: give training.validation a fraction above 0")
         return self
-
-
-class Deploy(Section):
-    """What is done to each `.tflite` before it is evaluated, measured and shipped."""
-
-    slim: bool = Field(
-        True, description="store once what is equal, drop what no runtime reads; proved to change no output"
-    )
-    keep: list[Literal["names", "signatures", "metadata"]] = Field(
-        ["signatures"], description="what slimming leaves in; names are those of inner tensors"
-    )
 
 
 class EvaluationOptions(Section):
@@ -218,6 +209,11 @@ class RunSpec(Section):
             return str(Objective.parse(value))
         except ConfigError as error:
             raise ValueError(str(error)) from None
+
+    @property
+    def delivery(self) -> Deploy:
+        """`deploy` with what targets, budget and objective settle of it."""
+        return settled(self.deploy, self.targets, self.budget, self.objective)
 
     @model_validator(mode="after")
     def _no_secrets(self) -> RunSpec:

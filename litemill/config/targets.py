@@ -45,6 +45,7 @@ class TargetKind:
         address: The form of its address; empty where it has none.
         times_here: Whether it measures time on this machine, so that nothing may run beside it.
         micro: Whether it computes as a microcontroller does, which is as LiteRT's reference kernels.
+        look_up_tables: Whether it stores the file with look-up tables that a variant may have beside it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TargetKind:
     address: str = ""
     times_here: bool = False
     micro: bool = False
+    look_up_tables: bool = False
 
     def options(self) -> list[str]:
         """Options it takes, beside its name and device."""
@@ -96,6 +98,7 @@ TARGETS = Registry(
             "litemill.benchmark.tflm:TflmTarget",
             tells=frozenset({"size", "arena"}),
             micro=True,
+            look_up_tables=True,
         ),
         *(
             TargetKind(

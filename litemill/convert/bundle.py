@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from litemill.artifacts.files import read_manifest, sha256_of, staged, write_manifest
-from litemill.artifacts.layout import DATASET, KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE, VARIANT, X
+from litemill.artifacts.layout import DATASET, KERAS_MODEL, MODEL, SAVED_MODEL, TFLITE, TFLM_TFLITE, VARIANT, X
+from litemill.config.deploy import Deploy
 from litemill.config.schemes import SCHEMES
 from litemill.config.steps import Step
 from litemill.convert.findings import Findings
@@ -24,7 +25,8 @@ from litemill.flatbuffer import measure_sizes, read_graph
 from litemill.flatbuffer.fusion import count_folded
 from litemill.process.isolation import Outcome, run_isolated
 from litemill.slim.files import slim_files
-from litemill.slim.rewrite import DEFAULT_KEEP, canonical_digest
+from litemill.slim.lut_files import lut_files
+from litemill.slim.rewrite import canonical_digest
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def convert_bundle(
     bundle: Path | None = None,
     subsets: Mapping[str, Path] | None = None,
     seed: int = 0,
-    keep: Sequence[str] | None = DEFAULT_KEEP,
+    deploy: Deploy | None = None,
 ) -> list[VariantManifest]:
     """Convert a model by every recipe, all in one worker process.
 
@@ -63,8 +65,8 @@ def convert_bundle(
         subsets: Calibration samples by recipe (`.npy`) instead of the split, as many as there are; what comes of them
             is not compared with the training data.
         seed: Recorded, and given to TensorFlow and numpy.
-        keep: What slimming each variant keeps of names, signatures and metadata (see litemill.slim.rewrite: no output
-            bit changes); None where variants are not slimmed.
+        deploy: Whether variants are slimmed (see litemill.slim.rewrite: no output bit changes), what that keeps, and
+            whether each gets a file with look-up tables for microcontrollers beside it. By default they are slimmed.
 
     Returns:
         The manifest of every recipe in `recipes`, in their order.
@@ -86,9 +88,7 @@ def convert_bundle(
         if source.status == "ok":
             samples = {name: _samples(dataset, steps[-1], (subsets or {}).get(name)) for name, steps in parsed.items()}
             _convert_all(model, source, parsed, manifests, samples, work)
-            if keep is not None:
-                several = max(len(source.inputs), len(source.outputs)) > 1
-                _slim_all(manifests, dataset, [*keep, *(["signatures"] * several)], work)
+            _deploy_all(manifests, source, dataset, deploy or Deploy(), work)
         for name, manifest in manifests.items():
             write_manifest(work / name / VARIANT, manifest)
     return list(manifests.values())
@@ -214,13 +214,22 @@ def _samples(dataset: Path | None, scheme: Step, subset: Path | None) -> Calibra
     )
 
 
-def _slim_all(manifests: dict[str, VariantManifest], dataset: Path | None, keep: Sequence[str], work: Path) -> None:
-    """Slim every variant there is, and take its new size and digest; the graph report keeps the names."""
+def _deploy_all(
+    manifests: dict[str, VariantManifest], source: ModelManifest, dataset: Path | None, deploy: Deploy, work: Path
+) -> None:
+    """Slim every variant there is, and make its file with look-up tables; the graph report keeps the names."""
     files = {name: work / name / TFLITE for name, manifest in manifests.items() if manifest.status == "ok"}
     samples = dataset / "calibration" / X if dataset else None
-    for name, report in slim_files(files, keep=keep, samples=samples).items():
+    several = max(len(source.inputs), len(source.outputs)) > 1
+    keep = [*deploy.keep, *(["signatures"] * several)]
+    for name, report in slim_files(files, keep=keep, samples=samples).items() if deploy.slim else ():
         manifests[name].slim = report
         _measure(manifests[name], files[name])
+    if deploy.lut is True:
+        pairs = {name: (file, file.with_name(TFLM_TFLITE)) for name, file in files.items()}
+        made = lut_files(pairs, keep=keep, samples=samples, arena_limit=deploy.lut_arena_bytes)
+        for name, tables in made.items():
+            manifests[name].lut = tables
 
 
 def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from litemill.artifacts.files import read_manifest
 from litemill.artifacts.layout import MODEL, TFLITE, X
 from litemill.config.base import nearest
+from litemill.config.deploy import Deploy
 from litemill.config.run import BASELINE
 from litemill.config.schemes import FLOAT32, SCHEMES
 from litemill.config.steps import Step
@@ -150,7 +151,7 @@ def _sweep(
     """Convert with every subset, all in one process, and evaluate on the test split."""
     recipes = {BASELINE: [Step(name=FLOAT32.name)], **{name: [Step(name=scheme)] for name in subsets}}
     bundle, base = folder / "bundle", folder / "base"
-    made = convert_bundle(model, recipes, bundle, dataset=dataset, subsets=subsets, keep=None)
+    made = convert_bundle(model, recipes, bundle, dataset=dataset, subsets=subsets, deploy=Deploy(slim=False))
     if made[0].status != "ok":
         raise StepFailed(f"float32: {made[0].reason}", where=str(model))
     base.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from litemill.artifacts.layout import TFLM_TFLITE
 from litemill.artifacts.storage import check_place, fetch
 from litemill.compress.support import SUPPRESSED, qat_obstacles
 from litemill.config.run import RunSpec
@@ -19,6 +20,7 @@ from litemill.models.facts import ModelFacts, Shape
 from litemill.models.fit import check_fit, judged_positions
 from litemill.models.output_shape import output_shapes
 from litemill.models.peek import peek
+from litemill.slim.lut_files import NOT_INSTALLED, installed
 from litemill.stages.prepare import fitted, input_dtypes
 from litemill.tasks import task_of
 from litemill.tasks.joined import joined_shape, parts_of
@@ -51,6 +53,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
         *_cannot_calibrate(spec, data),
         *_other_kernels(spec),
         *_missing_programs(spec),
+        *_no_tables(spec),
     ]
     return replace(data, warnings=[*data.warnings, *found])
 
@@ -153,3 +156,10 @@ def _other_kernels(spec: RunSpec) -> list[str]:
 def _missing_programs(spec: RunSpec) -> list[str]:
     """Warn of targets whose programs are not here: they will fail, or be predicted, after everything has trained."""
     return [f"target {target.name} {lack}" for target in spec.targets for lack in target.missing()]
+
+
+def _no_tables(spec: RunSpec) -> list[str]:
+    """Warn where files with look-up tables are wanted and nothing here can write them."""
+    if not spec.delivery.lut or installed():
+        return []
+    return [f"deploy.lut: {NOT_INSTALLED} here, so variants get no {TFLM_TFLITE}; install litemill[devices]"]

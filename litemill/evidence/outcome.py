@@ -79,6 +79,10 @@ class Measurement(Evidence):
     peak_memory_bytes: int | None = None
     arena_bytes: int | None = None
     realised_bytes: int | None = Field(None, description="the size the target stores")
+    plain_bytes: int | None = Field(
+        None, description="of model.tflite, where the target stores the file with look-up tables in its place"
+    )
+    plain_arena_bytes: int | None = Field(None, description="likewise the arena that model.tflite would need")
     parity: Parity | None = None
     device: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict, description="what only this kind of target reports")

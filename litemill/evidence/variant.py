@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from litemill.evidence.base import Estimate, Evidence, Status
 from litemill.evidence.champion import ChampionVersion
 from litemill.evidence.graph import GraphReport, LayerProof
+from litemill.evidence.lut import LutReport
 from litemill.evidence.sources import StepRecord
 from litemill.tasks import OutputIs
 
@@ -103,6 +104,9 @@ class VariantManifest(Evidence):
         default_factory=list, description="what the train-aware steps promised, read back from the file"
     )
     slim: SlimReport | None = None
+    lut: LutReport | None = Field(
+        None, description="of the file for microcontrollers beside it, where one was asked for"
+    )
     parity: list[VariantParity] = Field(
         default_factory=list, description="outputs against the Keras model and float32, by kernel set"
     )

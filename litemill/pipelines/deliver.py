@@ -28,7 +28,7 @@ def build_delivery(spec: RunSpec, planned: PlannedModel, setup: TaskSetup) -> Ba
             "model": model,
             "dataset": dataset,
             "seed": spec.training.seed,
-            "deploy": spec.deploy.model_dump(),
+            "deploy": spec.delivery.model_dump(exclude_none=True),
         }
         if planned.uncalibrated:
             recipes = plain_recipes(planned.uncalibrated)

@@ -102,6 +102,12 @@ def on_target(found: TargetResult | None, kind: str) -> str:
     return count(found.realised_bytes if kind == "stored" else found.arena_bytes)
 
 
+def plainly(found: TargetResult) -> str:
+    """What the plain file takes of a target that stores the one with look-up tables."""
+    arena = f", {count(found.plain_arena_bytes)} arena" if found.plain_arena_bytes else ""
+    return f"{count(found.plain_bytes)} stored{arena}"
+
+
 def sort_value(found: TargetResult, kind: str) -> float | str:
     """What a column is sorted by; empty where it is not known."""
     known = {

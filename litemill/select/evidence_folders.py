@@ -16,6 +16,7 @@ from litemill.artifacts.layout import (
     PROBE,
     SAMPLES,
     TFLITE,
+    TFLM_TFLITE,
     VARIANT,
     VARIANTS,
     measurement_name,
@@ -53,7 +54,7 @@ def _read(folder: Path, evaluation: Path, measurements: Sequence[Path]) -> Candi
         variant=variant,
         evaluation=_evaluation(evaluated, variant),
         measurements=_by_target((file for file in files if file.exists()), variant),
-        files=[folder / VARIANT, folder / TFLITE, evaluated / EVALUATION, evaluated / SAMPLES, evaluated / PROBE],
+        files=[*_own(folder), evaluated / EVALUATION, evaluated / SAMPLES, evaluated / PROBE],
     )
 
 
@@ -71,8 +72,13 @@ def read_candidate(folder: Path) -> Candidate:
         variant=variant,
         evaluation=_evaluation(folder, variant),
         measurements=_by_target(sorted(folder.glob(MEASUREMENTS)), variant),
-        files=[folder / VARIANT, folder / TFLITE, folder / EVALUATION, folder / SAMPLES, folder / PROBE],
+        files=[*_own(folder), folder / EVALUATION, folder / SAMPLES, folder / PROBE],
     )
+
+
+def _own(folder: Path) -> list[Path]:
+    """The files that a conversion left of a variant."""
+    return [folder / name for name in (VARIANT, TFLITE, TFLM_TFLITE)]
 
 
 def read_run(folder: Path) -> list[Candidate]:

@@ -38,6 +38,10 @@ class TargetResult(Entry):
     peak_memory_bytes: int | None = None
     arena_bytes: int | None = None
     realised_bytes: int | None = None
+    plain_bytes: int | None = Field(
+        None, description="of model.tflite, where the target stores the file with look-up tables in its place"
+    )
+    plain_arena_bytes: int | None = Field(None, description="likewise the arena that model.tflite would need")
     delegated_fraction: float | None = None
     accelerator: str = ""
     output_steps: int | None = Field(

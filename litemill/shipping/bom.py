@@ -5,15 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from litemill.shipping.manifest import Release
+from litemill.shipping.manifest import Release, Tables
 
-MODEL = "model.tflite"
+MODEL, TABLES = "model.tflite", "model.tflm.tflite"
 
 
 def bill(release: Release) -> dict[str, Any]:
     """The bill, in which the model, its source and its data are components; the same release has the same bill."""
     data = {"source model": release.data.model, "calibration": release.data.calibration, "test": release.data.test}
     components = [_origin(name, digest) for name, digest in data.items() if digest]
+    components += [_tables(release, release.tables)] if release.tables else []
     components += [_library(name, version) for name, version in sorted(release.versions.items())]
     return {
         "bomFormat": "CycloneDX",
@@ -38,6 +39,17 @@ def _model(release: Release) -> dict[str, Any]:
         "description": f"{release.recipe}: {' → '.join(release.steps)}",
         "hashes": [{"alg": "SHA-256", "content": release.sha256}],
         "modelCard": _card(release),
+    }
+
+
+def _tables(release: Release, tables: Tables) -> dict[str, Any]:
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": TABLES,
+        "name": f"{release.name} for TensorFlow Lite for Microcontrollers",
+        "version": tables.sha256[:12],
+        "description": f"{MODEL} with {tables.weights} weights as look-up tables",
+        "hashes": [{"alg": "SHA-256", "content": tables.sha256}],
     }
 
 

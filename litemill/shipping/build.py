@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from litemill import __version__
 from litemill.artifacts.files import read_manifest, write_manifest, write_text
-from litemill.artifacts.layout import PROBE, REPORT, RESULTS, SAMPLES, SUMMARY, TFLITE, VARIANTS
+from litemill.artifacts.layout import PROBE, REPORT, RESULTS, SAMPLES, SUMMARY, TFLITE, TFLM_TFLITE, VARIANTS
 from litemill.artifacts.proof import check_digest, check_variant
 from litemill.errors import StepFailed
 from litemill.select import Candidate
@@ -28,9 +29,11 @@ from litemill.shipping.manifest import (
     Digests,
     Found,
     Release,
+    Tables,
     digests_of,
     written_sums,
 )
+from litemill.shipping.pack import pack
 from litemill.shipping.signature import fingerprint, private_key, public_pem, sign
 
 
@@ -69,7 +72,8 @@ def build(results: Path, folder: Path, wishes: Wishes) -> Release:
     key = private_key(wishes.sign_with) if wishes.sign_with else None
     shutil.copytree(results / VARIANTS / winner.recipe, folder, ignore=shutil.ignore_patterns(SAMPLES))
     check_digest(folder / TFLITE, winner.sha256)
-    check_variant(folder)
+    if not Tables.of(check_variant(folder).lut):
+        (folder / TFLM_TFLITE).unlink(missing_ok=True)
     for name in (RESULTS, REPORT, SUMMARY):
         shutil.copyfile(results / name, folder / name)
     _cut_probe(folder / PROBE, wishes.samples)
@@ -77,6 +81,9 @@ def build(results: Path, folder: Path, wishes: Wishes) -> Release:
     if key:
         (folder / PUBLIC_KEY).write_bytes(public_pem(key))
         release.signer = fingerprint(public_pem(key))
+    for name, text in (sources := pack(folder, release)).items():
+        write_text(folder / name, text)
+    release.pack = sorted(sources)
     write_text(folder / CARD, model_card(release))
     write_text(folder / BOM, json.dumps(bill(release), indent=2) + "\n")
     release.files = digests_of(folder, without=(RELEASE, *UNSUMMED))
@@ -106,6 +113,7 @@ def _described(results: Results, row: VariantResult, winner: Candidate, wishes: 
         seed=variant.seed,
         sha256=variant.sha256,
         size_bytes=variant.size_bytes,
+        tables=Tables.of(variant.lut),
         data=Digests(model=variant.model_sha256, calibration=variant.data_sha256, test=evaluation.data_sha256),
         evidence=Found(
             metric=evaluation.metric,
@@ -120,7 +128,8 @@ def _described(results: Results, row: VariantResult, winner: Candidate, wishes: 
         ),
         interface=evaluation.interface,
         intended_use=wishes.intended_use,
-        versions=variant.versions,
+        versions=variant.versions | (variant.lut.versions if variant.lut else {}),
+        litemill=__version__,
         mlflow_run_id=results.mlflow_run_id,
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from litemill.artifacts.layout import TFLITE, TFLM_TFLITE
 from litemill.report.wording import code, count, estimate, markdown, number, significant
 from litemill.shipping.manifest import CARD, SUMS, Release
+from litemill.slim.lut_plan import DECODE
 
 NOT_SAID = "Not stated: give `release.intended_use` in the run config."
 
@@ -20,6 +22,7 @@ def model_card(release: Release) -> str:
     parts = [
         f"# {markdown(release.name)}: {markdown(release.recipe)}",
         f"A TensorFlow Lite model of {count(release.size_bytes)} bytes, sha256 `{release.sha256}`.",
+        *_tables(release),
         "## Intended use",
         release.intended_use.strip() or NOT_SAID,
         "## How it was made",
@@ -42,6 +45,7 @@ def model_card(release: Release) -> str:
         f"The gate: {markdown(found.verdict)}. {markdown(found.reason)}.",
         "## What an app must do",
         *_interface(release),
+        *_sources(release),
         "## Limits",
         "The figures hold for samples like those of the test split and for the targets named. What was not measured is "
         "not known: other populations, other devices, inputs that were made to deceive.",
@@ -49,6 +53,23 @@ def model_card(release: Release) -> str:
         f"`litemill verify` on this folder, or `sha256sum --check {SUMS}`. All evidence is beside this file ({CARD}).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(release: Release) -> list[str]:
+    found = release.tables
+    if found is None:
+        return []
+    text = (
+        f"For TensorFlow Lite for Microcontrollers there is `{TFLM_TFLITE}` beside it, the same model of "
+        f"{count(found.size_bytes)} bytes, sha256 `{found.sha256}`: {found.weights} of its weights are look-up tables "
+        f"that the op {DECODE} writes out, and its outputs are equal bit for bit. No other runtime takes it."
+    )
+    if found.arena_bytes and found.plain_arena_bytes:
+        text += (
+            f" Its arena is {count(found.arena_bytes)} bytes, that of `{TFLITE}` {count(found.plain_arena_bytes)} "
+            "(with pointers of 64 bits)."
+        )
+    return [text]
 
 
 def _by_class(release: Release) -> list[str]:
@@ -78,6 +99,12 @@ def _interface(release: Release) -> list[str]:
     rows += [("outputs are", markdown(known.output_is or "not said"))]
     rows += [("labels", markdown(", ".join(known.labels)))] if known.labels else []
     return [_table(("what", "value"), rows)]
+
+
+def _sources(release: Release) -> list[str]:
+    if not release.pack:
+        return []
+    return [f"Sources that do all this, written from the evidence: {', '.join(map(code, release.pack))}."]
 
 
 def _options(options: object) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from litemill.errors import LitemillError
 from litemill.evidence.base import Estimate
 from litemill.evidence.interface import Interface
+from litemill.evidence.lut import LutReport
 from litemill.evidence.sources import StepRecord
 
 RELEASE, SUMS, SIGNATURE, PUBLIC_KEY = "release.json", "SHA256SUMS", "model.sig", "signer.pem"
@@ -45,6 +46,29 @@ class Found(BaseModel):
     reason: str = ""
 
 
+class Tables(BaseModel):
+    """The file for microcontrollers: the same model, its repeated weights as look-up tables that TFLM decodes."""
+
+    sha256: str = Field(description="of model.tflm.tflite")
+    size_bytes: int
+    arena_bytes: int | None = Field(None, description="smallest arena that it works in, with 64-bit pointers")
+    plain_arena_bytes: int | None = Field(None, description="the same of model.tflite")
+    weights: int = Field(description="tensors that are tables")
+
+    @classmethod
+    def of(cls, found: LutReport | None) -> Tables | None:
+        """What a release says of it, where there is one."""
+        if found is None or not found.applied:
+            return None
+        return cls(
+            sha256=found.sha256,
+            size_bytes=found.after_bytes,
+            arena_bytes=found.arena_after_bytes,
+            plain_arena_bytes=found.arena_before_bytes,
+            weights=len(found.tensors),
+        )
+
+
 class Release(BaseModel):
     """`release.json`. Fields are added, never renamed."""
 
@@ -59,12 +83,15 @@ class Release(BaseModel):
     seed: int = 0
     sha256: str = Field(description="of model.tflite")
     size_bytes: int
+    tables: Tables | None = Field(None, description="the file for microcontrollers beside it, where there is one")
     data: Digests
     evidence: Found
     interface: Interface | None = Field(None, description="preprocessing, labels, and what outputs mean")
     intended_use: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
+    litemill: str = Field("", description="version that wrote the release")
     mlflow_run_id: str = ""
+    pack: list[str] = Field(default_factory=list, description="sources that run the file, in deploy/")
     signer: str = Field("", description="SHA-256 of the signer's public key (PEM); empty where it is not signed")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of every other file by its name")
 

@@ -10,10 +10,21 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, Field
 
+from litemill import __version__
 from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import EVALUATION, MEASUREMENTS, PROBE, REPORT, RESULTS, SUMMARY, TFLITE, VARIANT
+from litemill.artifacts.layout import (
+    EVALUATION,
+    MEASUREMENTS,
+    PROBE,
+    REPORT,
+    RESULTS,
+    SUMMARY,
+    TFLITE,
+    TFLM_TFLITE,
+    VARIANT,
+)
 from litemill.config.data_kinds import Kernels
-from litemill.errors import InputError
+from litemill.errors import InputError, StepFailed
 from litemill.evidence.outcome import Evaluation, Measurement
 from litemill.evidence.variant import VariantManifest
 from litemill.process.contained import contained
@@ -30,11 +41,14 @@ from litemill.shipping.manifest import (
     SUMS,
     UNSUMMED,
     Release,
+    Tables,
     Tampered,
     digests_of,
     read_sums,
 )
+from litemill.shipping.pack import pack
 from litemill.shipping.signature import check_signature, fingerprint
+from litemill.slim.equivalence import prove_tflm
 
 SPREAD = 0.02
 """How far an answer may be from the recorded one, in parts of the spread of all recorded answers: other processors
@@ -51,6 +65,9 @@ class Verified(BaseModel):
     signed_by: str = Field("", description="SHA-256 of the signer's public key; empty where it is not signed")
     trusted: bool = Field(False, description="whether the signature was checked with a key that was given")
     samples: int = Field(0, description="kept samples that the file answered as the evidence says")
+    tables: str = Field(
+        "", description="outcome of comparing the file for microcontrollers in TFLM; empty where there is none"
+    )
 
 
 def verify_folder(folder: Path, key: bytes | None = None) -> Verified:
@@ -81,6 +98,7 @@ def verify_folder(folder: Path, key: bytes | None = None) -> Verified:
         signed_by=release.signer,
         trusted=key is not None,
         samples=_check_answers(folder),
+        tables=_check_tables(folder) if release.tables else "",
     )
 
 
@@ -141,6 +159,8 @@ def _check_listed(folder: Path, release: Release, digests: dict[str, str]) -> No
             raise Tampered(f"is not the file that {RELEASE} names", where=str(folder / name))
     if release.sha256 != digests[TFLITE]:
         raise Tampered(f"is not the model that {RELEASE} is about", where=str(folder / TFLITE))
+    if (release.tables.sha256 if release.tables else None) != digests.get(TFLM_TFLITE):
+        raise Tampered(f"is not the file for microcontrollers that {RELEASE} names", where=str(folder / TFLM_TFLITE))
 
 
 def _check_signed(folder: Path, release: Release, key: bytes | None) -> None:
@@ -177,6 +197,8 @@ def _check_evidence(folder: Path, release: Release, sha256: str) -> None:
             raise Tampered(what, where=str(folder / file))
         if of != release.recipe:
             raise Tampered(f"is about the recipe {of!r}, not {release.recipe!r}", where=str(folder / file))
+    if release.tables != Tables.of(variant.lut):
+        raise Tampered(f"what it says of {TFLM_TFLITE} is not that of {RELEASE}", where=str(folder / VARIANT))
     figures = release.evidence
     told: list[tuple[str, object, object, str]] = [
         (EVALUATION, evaluation.data_sha256, release.data.test, "the digest of the test samples"),
@@ -195,10 +217,16 @@ def _check_evidence(folder: Path, release: Release, sha256: str) -> None:
 
 
 def _check_written(folder: Path, release: Release) -> None:
-    """Card, bill and report are those of this release: the first two are written again and compared."""
+    """Card, bill, sources and report are those of this release: all but the last are written again and compared."""
     written = {CARD: model_card(release), BOM: json.dumps(bill(release), indent=2) + "\n"}
+    if release.litemill == __version__:  # another version writes other sources
+        sources = pack(folder, release)
+        if sorted(sources) != release.pack:
+            raise Tampered("names other sources than the evidence gives", where=str(folder / RELEASE))
+        written |= sources
     for name, text in written.items():
-        if (folder / name).read_text(encoding="utf-8", errors="replace") != text and release.schema_version == 1:
+        same = name in release.files and (folder / name).read_text(encoding="utf-8", errors="replace") == text
+        if not same and release.schema_version == 1:
             raise Tampered(f"does not say what {RELEASE} says", where=str(folder / name))
     for name in (REPORT, SUMMARY):
         if release.sha256 not in (folder / name).read_text(encoding="utf-8", errors="replace"):
@@ -217,6 +245,33 @@ def _check_answers(folder: Path) -> int:
     except InputError as error:
         raise Tampered(error.what, where=error.where or str(file)) from None
     return found
+
+
+def _check_tables(folder: Path) -> str:
+    """The file for microcontrollers computes what the plain one does, where there is a TFLM to ask."""
+    file, probe = folder / TFLM_TFLITE, folder / PROBE
+    asked = str(probe) if probe.is_file() else ""
+    try:
+        found: str = contained(f"{__name__}:compared", str(folder / TFLITE), str(file), asked, where=str(file))
+    except InputError as error:
+        raise Tampered(error.what, where=str(file)) from None
+    return found
+
+
+def compared(plain: str, tables: str, probe: str) -> str:
+    """Run both files in TFLM; called where a broken file can do no harm.
+
+    Raises:
+        InputError: They compute different things.
+    """
+    samples = None
+    if probe:
+        with np.load(io.BytesIO(Path(probe).read_bytes()), allow_pickle=False) as kept:
+            samples = kept["x"]
+    try:
+        return prove_tflm(Path(plain).read_bytes(), Path(tables).read_bytes(), samples)
+    except StepFailed as error:
+        raise InputError(error.what) from None
 
 
 def answers(file: str, probe: str, kernels: Kernels, output: str) -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litemill.artifacts.inputs import joined
 from litemill.errors import StepFailed, first_line
-from litemill.flatbuffer.reader import parse_model
+from litemill.flatbuffer.graph import tensor_info
+from litemill.flatbuffer.reader import NUMPY_DTYPES, ints, parse_model
+from litemill.runtime.micro import load
 from litemill.slim.rewrite import reduce
 from litemill.slim.sharing import fingerprint
 
@@ -55,15 +59,15 @@ def prove_equal(before: bytes, after: bytes, keep: frozenset[str], samples: Arra
     return checks
 
 
-def prove_tflm(before: bytes, after: bytes, samples: Array | None = None) -> str:
-    """Compare both files in TFLM, where it is installed and takes the original.
+def prove_tflm(before: bytes, after: bytes, samples: Array | None = None, count: int = TFLM_SAMPLES) -> str:
+    """Compare both files in TFLM on `count` samples, where it is installed and takes the original.
 
     Raises:
         StepFailed: TFLM takes the original, and refuses the rewritten file or computes something else.
     """
     if find_spec("tflite_micro") is None:
         return "not compared: tflite-micro is not installed"
-    return _compare("tflm", _tflm, before, after, samples)
+    return _compare("tflm", partial(_tflm, count=count), before, after, samples)
 
 
 def prove_vela(before: bytes, after: bytes) -> str:
@@ -122,21 +126,45 @@ def _litert(resolver: str) -> Callable[[bytes, Array | None], Outputs]:
     return run
 
 
-def _tflm(data: bytes, samples: Array | None) -> Outputs:
+def _tflm(data: bytes, samples: Array | None, count: int) -> Outputs:
     """Run a file in TFLM."""
-    from tflite_micro.python.tflite_micro import runtime
-
-    interpreter = runtime.Interpreter.from_bytes(data, arena_size=TFLM_ARENA)
+    interpreter = load(data, TFLM_ARENA)
     model = parse_model(data, where="file to compare").subgraphs[0]
-    details = [interpreter.get_input_details(index) for index in range(len(model.inputs))]
-    outputs = []
-    for index in range(TFLM_SAMPLES):
+    details, outputs = _tflm_details(model), []
+    for index in range(count):
         interpreter.reset()
         for position, value in enumerate(_inputs(details, samples, index)):
             interpreter.set_input(value, position)
         interpreter.invoke()
         outputs.append(b"".join(interpreter.get_output(position).tobytes() for position in range(len(model.outputs))))
     return outputs
+
+
+def tflm_inputs(data: bytes, samples: Array | None = None) -> Array:
+    """One raw sample that a file takes, as `litemill.runtime.micro` runs it: of several inputs a structured array.
+
+    Args:
+        data: A `.tflite`.
+        samples: Real inputs `[samples, …]` for a model with one input; seeded random ones otherwise.
+
+    Raises:
+        InputError: It is no `.tflite` or damaged.
+        StepFailed: An input has a type that numpy does not have.
+    """
+    parts = _inputs(_tflm_details(parse_model(data, where="the file").subgraphs[0]), samples, 0)
+    return parts[0] if len(parts) == 1 else joined({str(position): part for position, part in enumerate(parts)})
+
+
+def _tflm_details(graph: Any) -> list[dict[str, Any]]:
+    """Shape, dtype and quantization of each input, as LiteRT's interpreter tells them."""
+    found = []
+    for index in ints(graph.inputs):
+        info = tensor_info(graph.tensors[index])
+        if info.dtype not in NUMPY_DTYPES:
+            raise StepFailed(f"an input of type {info.dtype}")
+        dtype, pair = NUMPY_DTYPES[info.dtype], (info.scale, info.zero_point)
+        found.append({"shape": ints(graph.tensors[index].shape), "dtype": dtype.type, "quantization": pair})
+    return found
 
 
 def _inputs(details: list[dict[str, Any]], samples: Array | None, index: int) -> list[Array]:
@@ -146,18 +174,9 @@ def _inputs(details: list[dict[str, Any]], samples: Array | None, index: int) ->
     if samples is not None and len(samples) and len(details) == 1:
         sample = np.asarray(samples[index % len(samples)])[np.newaxis]
         if list(sample.shape) == [int(size) for size in details[0]["shape"]]:
-            return [quantize(sample, _with_pair(details[0]))]
+            return [quantize(sample, details[0])]
     rng = np.random.default_rng(index)
     return [_random(rng, np.dtype(detail["dtype"]), [int(size) for size in detail["shape"]]) for detail in details]
-
-
-def _with_pair(detail: dict[str, Any]) -> dict[str, Any]:
-    """A tensor's details with its quantization as one pair, which TFLM gives as lists of parameters."""
-    if "quantization" in detail:
-        return detail
-    parameters = detail["quantization_parameters"]
-    scales, zero_points = parameters["scales"], parameters["zero_points"]
-    return {**detail, "quantization": (float(scales[0]), int(zero_points[0])) if len(scales) else (0.0, 0)}
 
 
 def _random(rng: np.random.Generator, dtype: Any, shape: list[int]) -> Array:

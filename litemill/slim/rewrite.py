@@ -39,14 +39,24 @@ def slim(data: bytes, keep: Iterable[str] = DEFAULT_KEEP) -> bytes:
         ConfigError: `keep` holds something else.
         StepFailed: The file has parts outside its flatbuffer, which stay untouched.
     """
-    kept = frozenset(keep)
-    for name in sorted(kept - set(KEEP)):
-        raise ConfigError(f"cannot keep {name!r}; {nearest(name, KEEP)}")
+    kept = check_keep(keep)
     model = parse_model(data, where="the file to slim")
     refuse_external(model, data)
     reduce(model, kept)
     smaller = pack_shared(model)
     return smaller if len(smaller) < len(data) else data
+
+
+def check_keep(keep: Iterable[str]) -> frozenset[str]:
+    """What is to be kept.
+
+    Raises:
+        ConfigError: Something else than `KEEP` is named (the nearest is offered).
+    """
+    kept = frozenset(keep)
+    for name in sorted(kept - set(KEEP)):
+        raise ConfigError(f"cannot keep {name!r}; {nearest(name, KEEP)}")
+    return kept
 
 
 def canonical_digest(data: bytes) -> str:

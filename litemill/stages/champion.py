@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from litemill.artifacts.files import staged, write_manifest
-from litemill.artifacts.layout import TFLITE, VARIANT
+from litemill.artifacts.layout import TFLITE, TFLM_TFLITE, VARIANT
 from litemill.config.run import CHAMPION
 from litemill.evidence.champion import ChampionVersion
 from litemill.evidence.variant import VariantManifest
@@ -58,6 +58,9 @@ def _variant(version: ChampionVersion, folder: Path) -> VariantManifest:
     with tempfile.TemporaryDirectory(prefix="litemill-") as scratch:
         fetched = fetch_champion(version, Path(scratch))
         shutil.copyfile(fetched.file, folder / TFLITE)
+        beside = fetched.file.with_name(TFLM_TFLITE)
+        if beside.is_file():
+            shutil.copyfile(beside, folder / TFLM_TFLITE)
     found = inspect_file(folder / TFLITE)
     known = fetched.evidence or VariantManifest(recipe=CHAMPION, steps=[], scheme="")
     return known.model_copy(
@@ -71,5 +74,6 @@ def _variant(version: ChampionVersion, folder: Path) -> VariantManifest:
             "gzip_bytes": found.gzip_bytes,
             "zstd_bytes": found.zstd_bytes,
             "graph": known.graph or found.graph,
+            "lut": known.lut if (folder / TFLM_TFLITE).is_file() else None,
         }
     )

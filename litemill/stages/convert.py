@@ -36,7 +36,7 @@ def convert(
             and each variant's outputs are compared with the model's on samples of its test split.
         bundle: Folder of other variants of the same model, which are copied first.
         seed: Seed of every draw.
-        deploy: The `deploy` section of a run config.
+        deploy: The `deploy` section of a run config. Without targets `lut: auto` makes no look-up tables.
 
     Returns:
         The manifest of each variant by recipe.
@@ -61,6 +61,6 @@ def convert(
         dataset=None if dataset is None else Path(dataset),
         bundle=None if bundle is None else Path(bundle),
         seed=seed,
-        keep=options.keep if options.slim else None,
+        deploy=options,
     )
     return ByRecipe({variant.recipe: variant for variant in made})

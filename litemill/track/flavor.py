@@ -22,7 +22,7 @@ import yaml
 from litemill import __version__
 from litemill.artifacts.files import read_manifest, sha256_of, write_manifest
 from litemill.artifacts.inputs import named
-from litemill.artifacts.layout import TFLITE
+from litemill.artifacts.layout import TFLITE, TFLM_TFLITE
 from litemill.artifacts.proof import check_digest
 from litemill.config.base import Section, first_mistake
 from litemill.errors import ConfigError, InputError
@@ -46,6 +46,7 @@ def save_model(
     *,
     interface: Interface | Mapping[str, Any] | None = None,
     evidence: str | Path | None = None,
+    tables: str | Path | None = None,
     mlflow_model: Any = None,
 ) -> None:
     """Save a `.tflite` as an MLflow model. Signature and input example are read from the file.
@@ -55,6 +56,7 @@ def save_model(
         path: Folder to write; it must not exist yet.
         interface: What raw samples and outputs are: `preprocessing`, `labels`, `task`, `output`, `output_is`.
         evidence: Folder with what was found about it, kept beside it.
+        tables: The same model with look-up tables for microcontrollers, kept beside it.
         mlflow_model: MLflow's description to complete, where MLflow calls this itself.
 
     Raises:
@@ -70,6 +72,8 @@ def save_model(
         raise InputError("exists already and is not empty", where=str(place), fix="Name another folder")
     place.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, place / TFLITE)
+    if tables is not None:
+        shutil.copyfile(tables, place / TFLM_TFLITE)
     write_manifest(place / INTERFACE, known)
     if evidence is not None:
         shutil.copytree(evidence, place / EVIDENCE, ignore=shutil.ignore_patterns("*.tflite", "*.npz"))
@@ -82,6 +86,7 @@ def save_model(
         "sha256": sha256_of(place / TFLITE),
         "litert_version": _version("ai-edge-litert"),
         "code": None,
+        **({"tables": TFLM_TFLITE, "tables_sha256": sha256_of(place / TFLM_TFLITE)} if tables is not None else {}),
     }
     described.flavors["python_function"] = {
         "loader_module": MODULE,
@@ -98,8 +103,8 @@ def log_model(tflite_model: str | Path, name: str = "model", **options: Any) -> 
     Args:
         tflite_model: The file.
         name: Of the model in the run.
-        options: `interface` and `evidence` as `save_model` has them, and what `mlflow.models.Model.log` takes, such as
-            `registered_model_name`.
+        options: `interface`, `evidence` and `tables` as `save_model` has them, and what `mlflow.models.Model.log`
+            takes, such as `registered_model_name`.
 
     Returns:
         MLflow's `ModelInfo`.
@@ -149,6 +154,8 @@ def open_folder(folder: Path) -> TfliteModel:
         raise InputError(f"is not a model of the flavor {FLAVOR_NAME}", where=str(folder)) from None
     file = folder / str(recorded["data"])
     check_digest(file, str(recorded["sha256"]))
+    if "tables" in recorded:
+        check_digest(folder / str(recorded["tables"]), str(recorded["tables_sha256"]))
     return TfliteModel(file, read_manifest(folder / str(recorded["interface"]), Interface))
 
 

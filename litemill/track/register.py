@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from litemill import __version__
 from litemill.artifacts.files import read_manifest
-from litemill.artifacts.layout import RESULTS, TFLITE, VARIANT, VARIANTS
-from litemill.artifacts.proof import check_digest
+from litemill.artifacts.layout import RESULTS, TFLITE, TFLM_TFLITE, VARIANT, VARIANTS
+from litemill.artifacts.proof import check_files
 from litemill.config.run import CHAMPION, Promote
 from litemill.errors import InputError, StepFailed
 from litemill.evidence.variant import VariantManifest
@@ -78,7 +78,7 @@ def register(
     if not parent and here() is None:
         raise InputError("names no MLflow run", where=str(folder / RESULTS), fix="Register what a run left")
     winner = read_candidate(folder / VARIANTS / found.winner)
-    check_digest(folder / VARIANTS / found.winner / TFLITE, winner.variant.sha256)
+    check_files(folder / VARIANTS / found.winner, winner.variant)
     if spool := here():
         spool.keep("register", Register(registered_model=registered_model, promote=promote))
     later = Registration(
@@ -170,9 +170,11 @@ def log_winner(client: MlflowClient, run: Any, winner: Candidate) -> str:
         evidence, saved = Path(scratch) / "evidence", Path(scratch) / "model"
         lay_out(winner, evidence)
         file = next(path for path in winner.files if path.name == TFLITE)
+        has_tables = winner.variant.lut is not None and winner.variant.lut.applied
+        tables = file.with_name(TFLM_TFLITE) if has_tables else None
         interface = winner.evaluation.interface if winner.evaluation else None
         described = Model(artifact_path=model.artifact_location, run_id=run.run_id, model_id=model.model_id)
-        save_model(file, saved, interface=interface, evidence=evidence, mlflow_model=described)
+        save_model(file, saved, interface=interface, evidence=evidence, tables=tables, mlflow_model=described)
         client.log_model_artifacts(model.model_id, str(saved))
     client.finalize_logged_model(model.model_id, "READY")
     write(client, run.run_id, tags={LOGGED: str(model.model_id)})
@@ -191,6 +193,7 @@ def evidence_tags(winner: Candidate, results: Results, parent: str) -> dict[str,
         "litemill.version": __version__,
         "litemill.size_bytes": variant.size_bytes,
         "litemill.gzip_bytes": variant.gzip_bytes,
+        "litemill.tables_sha256": variant.lut.sha256 if variant.lut else "",
         "litemill.model_sha256": variant.model_sha256,
         "litemill.objective": results.objective,
         "litemill.reason": results.reason,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litemill.artifacts.files import read_manifest, sha256_of
-from litemill.artifacts.layout import VARIANT
+from litemill.artifacts.layout import TFLM_TFLITE, VARIANT
 from litemill.artifacts.proof import DamagedFile
 from litemill.config.run import CHAMPION
 from litemill.errors import InputError
@@ -73,7 +73,7 @@ def fetch_champion(version: ChampionVersion, into: Path) -> Champion:
     address = f"models:/{version.name}/{version.version}"
     into.mkdir(parents=True, exist_ok=True)
     place = download(address, Path(tempfile.mkdtemp(dir=into)))
-    files = sorted(place.rglob("*.tflite"))
+    files = sorted(file for file in place.rglob("*.tflite") if file.name != TFLM_TFLITE)
     if len(files) != 1:
         raise InputError(f"holds {len(files)} .tflite files, a version of the registry holds one", where=address)
     found = sha256_of(files[0])

@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from litemill.benchmark import tflm
-from litemill.benchmark.device import litemill_micro
 from litemill.benchmark.session import Subject
 from litemill.benchmark.tflm import TflmTarget
 from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
 from litemill.evidence.outcome import Measurement
+from litemill.runtime import micro
 
 TARGET = TflmTarget(parse_target("tflm"))
 
@@ -46,9 +46,9 @@ def test_a_scheme_that_a_microcontroller_cannot_run_is_refused_with_the_op(
 
 def test_the_arena_is_the_smallest_that_works(subjects: dict[str, Subject], samples: NDArray[np.float32]) -> None:
     model, inputs = subjects["int8"].path.read_bytes(), subjects["int8"].raw(samples)
-    arena = litemill_micro.smallest_arena(model, inputs)
-    assert litemill_micro.fits(model, inputs, arena)
-    assert not litemill_micro.fits(model, inputs, arena - litemill_micro.STEP)
+    arena = micro.smallest_arena(model, inputs)
+    assert micro.fits(model, inputs, arena)
+    assert not micro.fits(model, inputs, arena - micro.STEP)
 
 
 def test_wrong_answers_fail_the_measurement(
