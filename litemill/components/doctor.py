@@ -17,6 +17,8 @@ def doctor(
     recipes: dict,
     seed: int,
     diagnosis: Output[Markdown],
+    from_quantized: bool = False,
+    restore_batch_norm: bool = True,
 ):
     """Examine the data, the preprocessing, the model's layers and the recipes. What is found never fails the task.
 
@@ -30,9 +32,12 @@ def doctor(
         recipes: Recipe name to its list of steps.
         seed: Seed of every draw.
         diagnosis: What was found, as a page.
+        from_quantized: Take a .tflite that is quantized, as the float32 model of its rounded weights.
+        restore_batch_norm: Put BatchNormalization back where it was folded into the weights of a .tflite.
     """
     import litemill as lm
 
     run = {"name": "run", "data": {**data, "uri": data_uri}, "recipes": recipes, "training": {"seed": int(seed)}}
-    model = {"uri": model_uri, "allow_unsafe": allow_unsafe}
+    quantized = {"from_quantized": from_quantized, "restore_batch_norm": restore_batch_norm}
+    model = {"uri": model_uri, "allow_unsafe": allow_unsafe, **quantized}
     lm.doctor({**run, "model": model}, out=diagnosis.path, sha256=model_sha256)

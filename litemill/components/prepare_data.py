@@ -16,6 +16,7 @@ def prepare_data(
     model_uri: str = "",
     model_sha256: str = "",
     allow_unsafe: bool = False,
+    from_quantized: bool = False,
 ):
     """Write the train, calibration and test splits, preprocessed.
 
@@ -28,8 +29,10 @@ def prepare_data(
         model_uri: Address of the model: says the type of inputs, size and colour of images; empty for float32 inputs.
         model_sha256: Its digest.
         allow_unsafe: Accept a model with Lambda layers.
+        from_quantized: Accept a .tflite that is quantized.
     """
     import litemill as lm
 
-    model = {"uri": model_uri, "allow_unsafe": allow_unsafe} if model_uri else None
+    source = {"uri": model_uri, "allow_unsafe": allow_unsafe, "from_quantized": from_quantized}
+    model = source if model_uri else None
     lm.prepare_data({**data, "uri": uri}, model=model, seed=int(seed), out=dataset.path, sha256=sha256)

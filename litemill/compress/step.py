@@ -20,7 +20,7 @@ from litemill.compress.work import Done, Work
 from litemill.config.run import Training
 from litemill.config.steps import Step
 from litemill.data.splits import Splits
-from litemill.evidence.sources import ModelManifest, StepRecord
+from litemill.evidence.sources import ModelManifest, RebuildReport, StepRecord
 from litemill.models.backend import make_deterministic, tf_keras
 from litemill.models.store import load_model, save_model
 
@@ -72,10 +72,20 @@ def take_step(job: TrainJob) -> ModelManifest:
     unjudged = [f"outputs {', '.join(others)} are not trained for: check what they give"] if others else []
     record = record_of(job.step)
     record.measured, record.warnings = done.findings.stored(), [*done.warnings, *unjudged]
+    if before.rebuilt is not None and not before.steps:
+        record.measured["restored_batch_norm"] = before.rebuilt.batch_norm
+        record.warnings.append(_started_from(before.rebuilt))
     record.seconds = round(time.monotonic() - started, 3)
     data_sha256 = splits.manifest.splits["train"].x_sha256
     manifest = before.model_copy(update={"steps": [*before.steps, record], "data_sha256": data_sha256})
     return save_model(done.model, manifest, job.out)
+
+
+def _started_from(rebuilt: RebuildReport) -> str:
+    """What the first step on a rebuilt `.tflite` trains."""
+    count = len(rebuilt.batch_norm)
+    norms = f"with BatchNormalization put back in {count} places" if count else "without BatchNormalization put back"
+    return f"trains the layers that were rebuilt from the .tflite, {norms}"
 
 
 def record_of(step: Step) -> StepRecord:

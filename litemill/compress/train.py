@@ -110,7 +110,7 @@ def _job(
         step=step.name,
         options=options.model_dump(mode="json"),
         training=training.model_dump(mode="json"),
-        model=before.sha256,
+        model=before.rebuilt.sha256 if before.rebuilt and not before.steps else before.sha256,
         steps=[record.model_dump(mode="json", exclude={"seconds"}) for record in before.steps],
         teacher=read_manifest(teacher / MODEL, ModelManifest).sha256 if taught else "",
         data=[splits.manifest.task, info.x_sha256, info.y_sha256],

@@ -47,6 +47,13 @@ class ModelSpec(Section):
         description="path, gs://, s3://, models:/ or runs:/ address of a .keras, .h5, .tflite, SavedModel",
     )
     allow_unsafe: bool = Field(False, description="load Lambda layers: Python code in the file, run on this machine")
+    from_quantized: bool = Field(
+        False, description="start from a .tflite that is quantized: its rounded weights, as float32"
+    )
+    restore_batch_norm: bool = Field(
+        True,
+        description="of a .tflite that is trained further: put back BatchNormalization that was folded into weights",
+    )
 
 
 class Distillation(Section):

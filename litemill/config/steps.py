@@ -232,15 +232,15 @@ def _check_after_qat(scheme: Step) -> None:
         raise ValueError(spoilt)
 
 
-def tflite_obstacle(steps: Sequence[Step]) -> str:
+def tflite_obstacle(steps: Sequence[Step], untrainable: str = "") -> str:
     """Why a recipe cannot work on a model that is a float `.tflite`; empty where nothing speaks against it.
 
     Args:
         steps: Of the recipe; the last is its scheme.
+        untrainable: Why its layers cannot be rebuilt; empty where they can.
     """
-    for step in steps:
-        if not step.is_scheme:
-            return f"{step.name} needs a Keras model: a .tflite has no layers that could be trained"
-        if obstacle := step.scheme.tflite_obstacle(step.parsed()):
-            return obstacle
-    return ""
+    first = steps[0]
+    if first.is_scheme:
+        return first.scheme.tflite_obstacle(first.parsed())
+    # What a train-aware step leaves is a Keras model, which every scheme takes.
+    return f"{first.name} needs layers that can be trained: {untrainable}" if untrainable else ""

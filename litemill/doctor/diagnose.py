@@ -42,7 +42,8 @@ def diagnose(spec: RunSpec, *, sha256: str = "") -> Diagnosis:
         InputError: The data or the model can't be used at all.
     """
     path = fetch(spec.model.uri, sha256=sha256)
-    section = fitted(spec.data, peek(path, allow_unsafe=spec.model.allow_unsafe))
+    model = peek(path, allow_unsafe=spec.model.allow_unsafe, from_quantized=spec.model.from_quantized)
+    section = fitted(spec.data, model)
     facts = check_source(section)
     findings = [Finding(level="warning", what=warning) for warning in facts.warnings]
     findings += _contained("the samples", lambda: examine_samples(open_source(section, spec.training.seed), section))

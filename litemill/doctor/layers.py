@@ -93,7 +93,7 @@ def examine_recipes(source: LoadedModel, spec: RunSpec) -> dict[str, str]:
     known: dict[str, str] = {}
     recipes = {}
     for name, steps in spec.recipes.items():
-        message = tflite_obstacle(steps) if source.facts.format == "tflite" else ""
+        message = tflite_obstacle(steps, source.facts.only_graph) if source.facts.format == "tflite" else ""
         for step in steps:
             if step.is_scheme or message:
                 continue

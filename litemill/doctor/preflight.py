@@ -20,6 +20,7 @@ from litemill.models.facts import ModelFacts, Shape
 from litemill.models.fit import check_fit, judged_positions
 from litemill.models.output_shape import output_shapes
 from litemill.models.peek import peek
+from litemill.models.tflite import FROM_QUANTIZED
 from litemill.slim.lut_files import NOT_INSTALLED, installed
 from litemill.stages.prepare import fitted, input_dtypes
 from litemill.tasks import task_of
@@ -38,7 +39,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     """
     if spec.release:
         check_place(spec.release.uri)
-    model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe)
+    model = peek(fetch(spec.model.uri), allow_unsafe=spec.model.allow_unsafe, from_quantized=spec.model.from_quantized)
     shapes = output_shapes(model)
     if names := model.output_names or tuple(filter(None, shapes)):
         judged_positions(names, spec.data.output, model.path)
@@ -91,11 +92,13 @@ def _check_outputs(spec: RunSpec, model: ModelFacts, shapes: Mapping[str, Shape 
 
 def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
     """Warn of recipes that need a Keras model where the source is nothing but a graph."""
-    if model.format == "tflite":
-        found = {name: tflite_obstacle(steps) for name, steps in spec.recipes.items()}
-        return [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
-    failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
     suppressed = spec.data.boxes is not None and spec.data.boxes.suppression == "graph"
+    if model.format == "tflite":
+        reason = model.only_graph or (SUPPRESSED if suppressed else "")
+        found = {name: tflite_obstacle(steps, reason) for name, steps in spec.recipes.items()}
+        warnings = [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
+        return [*warnings, f"{FROM_QUANTIZED} ({model.packed})"] if model.quantized else warnings
+    failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
     if not failing or not (model.only_graph or suppressed):
         return []
     reason = f"{model.only_graph or SUPPRESSED}, so train-aware steps cannot work"

@@ -24,6 +24,7 @@ from litemill.doctor.layers import (
 )
 from litemill.doctor.outputs import examine_outputs
 from litemill.models.fit import check_fit
+from litemill.models.rebuild.loaded import with_layers
 from litemill.models.source import LoadedModel, load_source
 
 
@@ -93,8 +94,13 @@ def load_patient(job: ProbeJob) -> Patient:
     Raises:
         InputError: It cannot be loaded, or does not fit the data.
     """
-    source = load_source(job.path, allow_unsafe=job.model.allow_unsafe, output=job.data.output)
+    model, trains = job.model, any(not step.is_scheme for steps in job.recipes.values() for step in steps)
+    source = load_source(
+        job.path, allow_unsafe=model.allow_unsafe, from_quantized=model.from_quantized, output=job.data.output
+    )
     check_fit(source.facts, job.facts.input_shape, job.data.uri or job.data.kind, job.facts.inputs)
+    if source.facts.format == "tflite" and trains:
+        source = with_layers(source, list(job.facts.inputs), batch_norm=model.restore_batch_norm)
     training = Training(seed=job.seed)
     return Patient(
         source, RunSpec(name="run", model=job.model, data=job.data, training=training, recipes=job.recipes), job.facts

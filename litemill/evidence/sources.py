@@ -82,6 +82,23 @@ class StepRecord(BaseModel):
         return kind.model_validate(self.measured)
 
 
+class RebuildReport(Evidence):
+    """The layers that were rebuilt from a `.tflite`, and the proof that they compute what it does."""
+
+    sha256: str = Field(description="of the Keras model's configuration and weights")
+    layers: int
+    error: dict[str, float] = Field(
+        description="by output the largest difference on real samples, in standard deviations of the file's output"
+    )
+    batch_norm: list[str] = Field(
+        default_factory=list, description="layers that were put back where they had been folded into weights"
+    )
+    ops: dict[str, tuple[int, int]] = Field(
+        default_factory=dict, description="ops by type of which the model, converted again, has another number"
+    )
+    notes: list[str] = Field(default_factory=list)
+
+
 class ModelManifest(Evidence):
     """`model.json`: a source or compressed model. A failed step leaves `status` failed, its reason and no model."""
 
@@ -102,6 +119,7 @@ class ModelManifest(Evidence):
     trainable: bool = Field(True, description="false: there is only a graph, for post-training recipes")
     notes: list[str] = Field(default_factory=list, description="what was rewritten to bring the model in, and why")
     steps: list[StepRecord] = Field(default_factory=list)
+    rebuilt: RebuildReport | None = Field(None, description="what was rebuilt, of a .tflite with layers to train")
 
     @property
     def judged(self) -> str:

@@ -43,6 +43,9 @@ class ModelFacts:
             are float32, and so is the model that is loaded.
         untrusted: Why Keras' own description of a SavedModel is not used, but its graph only; empty where it may be.
         keras_version: Version of Keras that wrote the file, where it says so.
+        packed: Of a `.tflite` the weights that are not stored as float32, such as `12 float16 weights`; else empty.
+        quantized: Whether some of these are rounded to few values.
+        untrainable: Why the layers of a `.tflite` cannot be rebuilt, as far as its ops tell; else empty.
     """
 
     path: Path
@@ -58,6 +61,9 @@ class ModelFacts:
     mixed: str = ""
     untrusted: str = ""
     keras_version: str = field(default="", compare=False)
+    packed: str = ""
+    quantized: bool = False
+    untrainable: str = ""
 
     @property
     def input_shape(self) -> Shape | None:
@@ -90,7 +96,7 @@ class ModelFacts:
     def only_graph(self) -> str:
         """Why there are no layers that could be rebuilt and trained, as far as the file tells; else empty."""
         if self.format == "tflite":
-            return "a .tflite has no layers that could be trained"
+            return f"its layers cannot be rebuilt: {self.untrainable}" if self.untrainable else ""
         if self.untrusted:
             return f"only the SavedModel's graph is used, without layers that could be trained: {self.untrusted}"
         if self.format == "saved_model" and self.class_name not in ("Functional", "Sequential"):

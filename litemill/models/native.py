@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from ai_edge_litert import schema_py_generated  # noqa: F401 (loaded here, befor
 
 from litemill.artifacts.foreign import MIB, open_archive, read_member, unpacked_limit
 from litemill.errors import InputError
+from litemill.flatbuffer.reader import parse_model
 from litemill.models.graph_ops import unknown_operations
+from litemill.models.rebuild.obstacle import obstacle
 from litemill.models.saved_model import GRAPH, KERAS_METADATA, parse, signatures
-from litemill.models.tflite import ends_of, read_float
+from litemill.models.tflite import ends_of, quantized_weights, read_float
+from litemill.models.unpacked import without_conversions
 
 CONFIG, METADATA = "config.json", "metadata.json"
 TEXT = 64 * MIB
@@ -91,14 +95,30 @@ def read_saved_model(folder: str) -> dict[str, Any]:
     }
 
 
-def read_tflite(file: str) -> list[dict[str, Any]]:
-    """The inputs of a float `.tflite`, under their names in its signature; nameless where it has none.
+def read_tflite(file: str, from_quantized: bool) -> dict[str, Any]:
+    """What a `.tflite` says: its inputs, how its weights are packed, and why it cannot be rebuilt.
 
-    See `litemill.models.tflite.read_float` for what it may raise.
+    Inputs are under their names in its signature; nameless where it has none. See `litemill.models.tflite.read_float`
+    for what it may raise.
     """
-    inputs = read_float(Path(file)).inputs
-    names = ends_of(Path(file))[0] or [""] * len(inputs)
-    return [info.model_dump() | {"name": name} for info, name in zip(inputs, names, strict=True)]
+    found = read_float(Path(file), from_quantized=from_quantized)
+    names = ends_of(Path(file))[0] or [""] * len(found.inputs)
+    packed = Counter(weight.dtype for weight in found.weights if weight.dtype != "float32")
+    return {
+        "inputs": [info.model_dump() | {"name": name} for info, name in zip(found.inputs, names, strict=True)],
+        "packed": ", ".join(f"{count} {dtype} weights" for dtype, count in packed.items()),
+        "quantized": bool(quantized_weights(found)),
+        "untrainable": _untrainable(Path(file), packed=bool(packed)),
+    }
+
+
+def _untrainable(path: Path, *, packed: bool) -> str:
+    """Why the layers of a `.tflite` cannot be rebuilt, as far as its ops tell; a file that runs may have odd ones."""
+    opened = without_conversions if packed else parse_model
+    try:
+        return obstacle(opened(path.read_bytes(), where=str(path)))
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+        return f"its graph is not of a known form ({type(error).__name__}: {error})"
 
 
 def _text(value: Any) -> str:

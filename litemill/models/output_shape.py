@@ -51,7 +51,7 @@ def read_tflite(file: str) -> list[list[Any]]:
     """Name and shape of each output of a `.tflite`. Called in a child process."""
     from litemill.models.tflite import ends_of, read_float
 
-    found, names = read_float(Path(file)).outputs, ends_of(Path(file))[1]
+    found, names = read_float(Path(file), from_quantized=True).outputs, ends_of(Path(file))[1]
     shapes = [[None if size < 0 else size for size in info.shape[1:]] for info in found]
     return [[name, shape] for name, shape in zip(names, shapes, strict=True)]
 

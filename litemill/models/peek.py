@@ -24,12 +24,13 @@ TFLITE_MAGIC = b"TFL3"  # behind the first four bytes
 READERS = "litemill.models.native"
 
 
-def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
+def peek(path: Path, *, allow_unsafe: bool = False, from_quantized: bool = False) -> ModelFacts:
     """Read what a model says about itself.
 
     Args:
         path: A `.keras`, `.h5` or float `.tflite` file, a SavedModel folder, or a folder that holds one of these.
         allow_unsafe: Accept what may run code when it is loaded.
+        from_quantized: Accept a `.tflite` that is quantized.
 
     Raises:
         InputError: No such file, not a model, damaged, quantized already, or unsafe: it names a class, a function or an
@@ -37,11 +38,11 @@ def peek(path: Path, *, allow_unsafe: bool = False) -> ModelFacts:
     """
     path = Path(path)
     if is_folder(path):
-        return _peek_folder(path, allow_unsafe)
+        return _peek_folder(path, allow_unsafe, from_quantized)
     with require_file(path).open("rb") as stream:
         magic = stream.read(8)
     if magic[4:] == TFLITE_MAGIC:
-        return _peek_tflite(path)
+        return _peek_tflite(path, from_quantized)
     if magic == HDF5_MAGIC:
         found = contained(f"{READERS}:read_h5", path, where=str(path))
         version = found["version"] or "1"  # Keras 1 wrote none
@@ -74,9 +75,9 @@ def _is_keras3(version: str, path: Path) -> bool:
     return int(major[:9]) >= 3
 
 
-def _peek_folder(path: Path, allow_unsafe: bool) -> ModelFacts:
+def _peek_folder(path: Path, allow_unsafe: bool, from_quantized: bool) -> ModelFacts:
     if not (path / GRAPH).exists():
-        return peek(model_inside(path), allow_unsafe=allow_unsafe)
+        return peek(model_inside(path), allow_unsafe=allow_unsafe, from_quantized=from_quantized)
     size = sum(require_file(file).stat().st_size for file in (path / GRAPH, path / KERAS_METADATA) if file.exists())
     limits = Limits.for_size(size)
     found = contained(f"{READERS}:read_saved_model", path, where=str(path), limits=limits)
@@ -101,11 +102,24 @@ def _untrusted(nodes: list[dict[str, Any]]) -> Iterator[str]:
             yield finding.what
 
 
-def _peek_tflite(path: Path) -> ModelFacts:
-    ends = [TensorInfo.model_validate(info) for info in contained(f"{READERS}:read_tflite", path, where=str(path))]
+def _peek_tflite(path: Path, from_quantized: bool) -> ModelFacts:
+    found = contained(f"{READERS}:read_tflite", path, from_quantized, where=str(path))
+    ends = [TensorInfo.model_validate(info) for info in found["inputs"]]
     inputs = tuple(tuple(None if size < 0 else size for size in info.shape[1:]) for info in ends)
     names = tuple(info.name for info in ends) if len(ends) > 1 and all(info.name for info in ends) else ()
-    return ModelFacts(path, "tflite", "", inputs, (), {}, names, tuple(info.dtype for info in ends))
+    return ModelFacts(
+        path,
+        "tflite",
+        "",
+        inputs,
+        (),
+        {},
+        names,
+        tuple(info.dtype for info in ends),
+        packed=found["packed"],
+        quantized=found["quantized"],
+        untrainable=found["untrainable"],
+    )
 
 
 def _json(text: str, path: Path) -> dict[str, Any]:

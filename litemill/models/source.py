@@ -26,7 +26,8 @@ from litemill.models.locate import named_as
 from litemill.models.peek import peek
 from litemill.models.precision import in_float32
 from litemill.models.saved_model import signature_of
-from litemill.models.tflite import ends_of, outputs_of
+from litemill.models.tflite import FROM_QUANTIZED, ends_of, outputs_of
+from litemill.models.unpacked import FloatFile
 from litemill.tasks import OutputIs
 from litemill.tasks.joined import side_by_side
 
@@ -60,19 +61,22 @@ class LoadedModel:
     output_is: OutputIs = ""
 
 
-def load_source(path: Path, *, allow_unsafe: bool = False, output: str = "") -> LoadedModel:
+def load_source(
+    path: Path, *, allow_unsafe: bool = False, from_quantized: bool = False, output: str = ""
+) -> LoadedModel:
     """Load a trained model, not compiled, without running code from the file unless that is allowed.
 
     Args:
         path: The model.
         allow_unsafe: Run code from the file: Lambda layers.
+        from_quantized: Take a `.tflite` that is quantized, as the float32 model of its rounded weights.
         output: Name of the output that is judged, of a model with several.
 
     Raises:
         InputError: See `peek`; or a layer is unknown, the weights don't fit, or no such output. So do `predict` and
             `export` where the model cannot be run.
     """
-    facts = peek(path, allow_unsafe=allow_unsafe)
+    facts = peek(path, allow_unsafe=allow_unsafe, from_quantized=from_quantized)
     loaded = _load(facts, allow_unsafe, output)
     predict = partial(_of_the_file, path, "be run on these samples", loaded.predict)
     export = partial(_of_the_file, path, "be exported", loaded.export)
@@ -161,12 +165,18 @@ def _from_keras3(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedMo
 
 
 def _from_tflite(facts: ModelFacts, output: str) -> LoadedModel:
-    def export(path: Path) -> None:
-        shutil.copyfile(facts.path, path)
+    file = FloatFile(facts.path, packed=bool(facts.packed))
 
-    judged = judged_positions(ends_of(facts.path)[1], output, facts.path)
-    predict, ending = partial(outputs_of, facts.path, judged=judged), ending_of_tflite(facts.path, judged[0])
-    return LoadedModel(facts, None, predict, export, (facts.only_graph,), judged, output_is=ending)
+    def export(path: Path) -> None:
+        shutil.copyfile(file.path, path)
+
+    def predict(x: Array) -> Array:
+        return outputs_of(file.path, x, judged)
+
+    judged = judged_positions(ends_of(file.path)[1], output, facts.path)
+    told = FROM_QUANTIZED if facts.quantized else "its values are taken as float32"
+    notes = tuple(note for note in (f"{told} ({facts.packed})" if facts.packed else "", facts.only_graph) if note)
+    return LoadedModel(facts, None, predict, export, notes, judged, ending_of_tflite(file.path, judged[0]))
 
 
 def _from_saved_model(facts: ModelFacts, allow_unsafe: bool, output: str) -> LoadedModel:

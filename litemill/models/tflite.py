@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from litemill.artifacts.inputs import named
 from litemill.errors import InputError, first_line
+from litemill.evidence.base import TensorInfo
 from litemill.evidence.graph import GraphReport
 from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.reader import ints, read_model, signature_names, text
+from litemill.models.unpacked import FLOATS
 from litemill.runtime.runner import ordered_names
 from litemill.slim.sharing import pack_shared
 from litemill.tasks.joined import side_by_side
@@ -22,29 +24,55 @@ from litemill.tasks.joined import side_by_side
 FLOAT = "float32"
 INPUTS = (FLOAT, "uint8", "int32", "int64", "bool")
 """What a float model may take: numbers, or pixels, indices and flags without a scale."""
+FROM_QUANTIZED = "the run starts from weights that were rounded already, and judges by what these compute in float32"
+"""What is told of a quantized file, before the weights that are rounded."""
+FLOAT_FIX = (
+    "Give the float32 file it was made from, or start from its rounded weights with model.from_quantized: true; "
+    "`litemill inspect` and `litemill benchmark` take it as it is"
+)
 
 
-def read_float(path: Path) -> GraphReport:
+def read_float(path: Path, *, from_quantized: bool = False) -> GraphReport:
     """Read a `.tflite` that a run can start from.
+
+    Args:
+        path: The file.
+        from_quantized: Take one that is quantized: its ends are float32 then, as those of `unpacked` are.
 
     Raises:
         InputError: It is damaged, is quantized already, gives something else than float32, or its batch is fixed to
             more than one sample.
     """
     found = read_graph(path)
-    stored = Counter(weight.dtype for weight in found.weights if weight.dtype != FLOAT)
+    if from_quantized:
+        found = found.model_copy(
+            update={
+                "inputs": [_real(info) for info in found.inputs],
+                "outputs": [_real(info) for info in found.outputs],
+            }
+        )
     ends = [info for info in found.inputs if info.dtype not in INPUTS]
     ends += [info for info in found.outputs if info.dtype != FLOAT]
+    stored = {} if from_quantized else quantized_weights(found)
     if stored or ends or any(info.scale for info in found.inputs):
         message = [f"{count} {dtype} weights" for dtype, count in stored.items()]
         message += [f"{info.dtype} tensor {info.name!r}" for info in ends]
-        fix = "Give the float32 file it was made from; `litemill inspect` and `litemill benchmark` take it as it is"
-        raise InputError(f"is quantized already ({', '.join(message)})", where=str(path), fix=fix)
+        raise InputError(f"is quantized already ({', '.join(message)})", where=str(path), fix=FLOAT_FIX)
     for info in found.inputs:
         if not info.shape or info.shape[0] not in (-1, 1):
             fix = "Convert it with a batch of 1 or a free one"
             raise InputError(f"input {info.name!r} has the fixed shape {info.shape}", where=str(path), fix=fix)
     return found
+
+
+def quantized_weights(graph: GraphReport) -> dict[str, int]:
+    """How many weights there are of each type that rounds them to few values."""
+    return dict(Counter(weight.dtype for weight in graph.weights if weight.dtype not in FLOATS))
+
+
+def _real(info: TensorInfo) -> TensorInfo:
+    """An end of a quantized file as the real numbers that it stands for."""
+    return info.model_copy(update={"dtype": FLOAT, "scale": 0.0, "zero_point": 0}) if info.scale else info
 
 
 def ends_of(path: Path) -> tuple[list[str], list[str]]:

@@ -144,6 +144,8 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         data_sha256=data_digest,
         recipes=plain_recipes(spec.recipes),
         seed=spec.training.seed,
+        from_quantized=spec.model.from_quantized,
+        restore_batch_norm=spec.model.restore_batch_norm,
     )
     dataset = add(
         prepare_data,
@@ -155,6 +157,7 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         model_uri=model_uri,
         model_sha256=model_digest,
         allow_unsafe=spec.model.allow_unsafe,
+        from_quantized=spec.model.from_quantized,
     ).outputs["dataset"]
     imported = add(
         import_model,
@@ -163,6 +166,9 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         sha256=model_digest,
         allow_unsafe=spec.model.allow_unsafe,
         dataset=dataset,
+        from_quantized=spec.model.from_quantized,
+        restore_batch_norm=spec.model.restore_batch_norm,
+        trains=any(not step.is_scheme for steps in spec.recipes.values() for step in steps),
     ).after(examined)  # the doctor's findings are there before anything trains; the tasks share no data
     baseline, kernels = imported.outputs["baseline"], spec.evaluation.kernels
     judged = add(evaluate, "evaluate-baseline", variants=baseline, dataset=dataset, kernels=kernels)

@@ -25,22 +25,19 @@ from litemill.evidence.sources import DatasetManifest, ModelManifest
 from litemill.evidence.variant import VariantManifest
 from litemill.models.ending import settled
 from litemill.models.fit import check_fit
+from litemill.models.likeness import computes_otherwise, relative_error
 from litemill.models.sized import sized
 from litemill.models.source import LoadedModel, load_source, outputs_of_keras
 from litemill.models.store import save_graph, save_model, save_tflite
 from litemill.runtime import Runner
+from litemill.stages.rebuild import add_layers
 from litemill.tasks import OutputIs, task_of
 
 log = logging.getLogger(__name__)
 
 SAMPLES = 128
 """Test samples that the baseline is verified on."""
-TOLERANCE, WORST = 3e-4, 1e-2
-"""Root mean square and largest difference allowed, in standard deviations of the source's outputs.
-
-A wrong operation moves most outputs, and float32 rounding about 1e-5; but where a steep softmax stands between two
-classes, rounding alone moves a single output by 1e-3 (MobileNetV2), which says nothing against a model.
-"""
+NOT_TRAINED = "its layers were not rebuilt, as nothing trains"
 
 
 def import_model(
@@ -50,6 +47,7 @@ def import_model(
     out: str | Path,
     baseline: str | Path,
     sha256: str = "",
+    trains: bool = True,
 ) -> ModelManifest:
     """Bring a trained model in: load it, check it against the data, and prove its float32 conversion.
 
@@ -59,6 +57,8 @@ def import_model(
         out: Folder of the model to write, for `train` and `convert`; it must not exist yet.
         baseline: Folder of variants to write, with the float32 conversion that every variant is compared with.
         sha256: Digest of the model where it is known already, as `digest` gives it; it must be the same still.
+        trains: Whether train-aware steps follow: for these the layers of a `.tflite` are rebuilt, which needs
+            TensorFlow.
 
     Returns:
         The manifest of the model; `notes` say what was rewritten to bring it in.
@@ -74,74 +74,72 @@ def import_model(
         ('ok', [-1, 8, 8, 1])
     """
     spec = model_of(model)
-    return _import(spec, Path(dataset), Path(out), Path(baseline), sha256)
+    return _import(spec, Path(dataset), Path(out), Path(baseline), origin_sha256=sha256, trains=trains)
 
 
-def _import(spec: ModelSpec, dataset: Path, out: Path, baseline: Path, origin_sha256: str) -> ModelManifest:
+def _import(
+    spec: ModelSpec, dataset: Path, out: Path, baseline: Path, *, origin_sha256: str, trains: bool
+) -> ModelManifest:
     uri = spec.uri
     data = Splits.open(dataset)
     resolved = resolve(uri)
     path = fetch(resolved, sha256=origin_sha256)
-    source = load_source(path, allow_unsafe=spec.allow_unsafe, output=data.manifest.output)
+    source = load_source(
+        path, allow_unsafe=spec.allow_unsafe, from_quantized=spec.from_quantized, output=data.manifest.output
+    )
     check_fit(source.facts, tuple(data.manifest.input_shape), "the data", data.manifest.inputs)
     source = sized(source, data.manifest.inputs or {"": data.manifest.input_shape})
     x = np.asarray(data.test.x[:SAMPLES])
     reference = _reference(source, x, data.manifest, uri)
     source = _proved(source, reference, x)
+    rebuilds = source.facts.format == "tflite" and not source.facts.only_graph
     manifest = ModelManifest(
         origin=uri,
         resolved=resolved if resolved != uri else "",
         origin_sha256=origin_sha256 or digest(resolved),
-        notes=list(source.notes),
+        notes=[*source.notes, *[NOT_TRAINED] * (rebuilds and not trains)],
         output=source.judged[0],
         joined=list(source.judged[1:]),
         output_is=_output_is(source, data.manifest, reference, uri),
     )
     with staged(out) as folder, staged(baseline) as bundle:
-        if source.facts.format == "tflite":
-            manifest = save_tflite(source.export, manifest, folder)
-        elif source.keras is None:
-            manifest = save_graph(source.export, manifest, folder)
-        else:
-            manifest = save_model(source.keras, manifest, folder)
-        convert_bundle(folder, {BASELINE: [Step(name=FLOAT32.name)]}, bundle, dataset=dataset)
-        variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
-        if variant.status == "failed":
-            raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)
-        outputs = Runner(bundle / BASELINE / TFLITE, output=variant.output).run(x)
-        if difference := computes_otherwise(reference, outputs):
-            what = f"its float32 conversion differs from the source by {difference}"
-            raise InputError(what, where=uri, fix="Report it with the model: the converter got an operation wrong")
+        manifest = _saved(source, manifest, folder)
+        error = _prove_baseline(folder, bundle, dataset, reference, x, uri)
+        if rebuilds and trains:
+            inputs = list(data.manifest.inputs)
+            manifest = add_layers(folder, manifest, dataset, batch_norm=spec.restore_batch_norm, inputs=inputs)
     for note in manifest.notes:
         log.warning("%s: %s", uri, note)
-    error = relative_error(reference, outputs)
     log.info("imported %s: %d parameters, conversion exact to %.1e of the spread", uri, manifest.parameters, error)
     return manifest
 
 
-def relative_error(reference: NDArray[np.floating], outputs: NDArray[np.floating]) -> float:
-    """Largest absolute difference in standard deviations of the reference, which an absolute tolerance would hide.
+def _prove_baseline(
+    folder: Path, bundle: Path, dataset: Path, reference: NDArray[np.float32], x: NDArray[np.float32], uri: str
+) -> float:
+    """Convert the float32 baseline and hold it to the source's outputs; its largest difference from them.
 
-    Infinite where the reference is constant and the outputs differ, or where the outputs are not finite.
+    Raises:
+        InputError: It cannot be converted, or computes something else.
     """
-    if not np.isfinite(outputs).all():
-        return float("inf")
-    difference, spread = float(np.abs(reference - outputs).max()), float(np.std(reference))
-    if spread == 0:
-        return 0.0 if difference == 0 else float("inf")
-    return difference / spread
+    convert_bundle(folder, {BASELINE: [Step(name=FLOAT32.name)]}, bundle, dataset=dataset)
+    variant = read_manifest(bundle / BASELINE / VARIANT, VariantManifest)
+    if variant.status == "failed":
+        raise InputError(f"cannot be converted to float32 TFLite: {variant.reason}", where=uri)
+    outputs = Runner(bundle / BASELINE / TFLITE, output=variant.output).run(x)
+    if difference := computes_otherwise(reference, outputs):
+        what = f"its float32 conversion differs from the source by {difference}"
+        raise InputError(what, where=uri, fix="Report it with the model: the converter got an operation wrong")
+    return relative_error(reference, outputs)
 
 
-def computes_otherwise(reference: NDArray[np.floating], outputs: NDArray[np.floating]) -> str:
-    """By how much outputs differ from the reference, if it is more than float32 rounding explains; else empty."""
-    worst = relative_error(reference, outputs)
-    if not np.isfinite(worst):
-        return "an infinite part of the outputs' spread"
-    spread = float(np.std(reference)) or 1.0
-    mean = float(np.sqrt(np.mean(np.square(np.asarray(reference, np.float64) - outputs)))) / spread
-    if mean <= TOLERANCE and worst <= WORST:
-        return ""
-    return f"{mean:.2g} of the outputs' spread, {worst:.2g} at worst"
+def _saved(source: LoadedModel, manifest: ModelManifest, folder: Path) -> ModelManifest:
+    """Write the Model artifact of a source in the form that there is of it."""
+    if source.facts.format == "tflite":
+        return save_tflite(source.export, manifest, folder)
+    if source.keras is None:
+        return save_graph(source.export, manifest, folder)
+    return save_model(source.keras, manifest, folder)
 
 
 def _reference(source: LoadedModel, x: NDArray[np.float32], data: DatasetManifest, uri: str) -> NDArray[np.float32]:

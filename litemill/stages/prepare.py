@@ -71,7 +71,7 @@ def prepare_for_model(
     """
     if model is None:
         return write_splits(data, seed, out, source_sha256)
-    facts = peek(fetch(model.uri), allow_unsafe=model.allow_unsafe)
+    facts = peek(fetch(model.uri), allow_unsafe=model.allow_unsafe, from_quantized=model.from_quantized)
     return write_splits(fitted(data, facts), seed, out, source_sha256, input_dtypes(facts))
 
 

@@ -72,7 +72,7 @@ from litemill.convert.bundle import convert_bundle
 from litemill.evaluate import evaluate_bundle
 from litemill.stages.import_model import import_model
 source, dataset, out, recipes = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
-import_model(source, dataset, out=out / "model", baseline=out / "baseline")
+import_model(source, dataset, out=out / "model", baseline=out / "baseline", trains=False)
 convert_bundle(out / "model", recipes, out / "variants", dataset=dataset)
 evaluate_bundle(out / "variants", dataset, out / "evaluation")
 sys.exit("tensorflow" in sys.modules)
@@ -109,7 +109,8 @@ def test_it_is_imported_as_it_is(made: Path, source: Path, digits_dataset: Path)
     baseline = Runner(made / "baseline/baseline/model.tflite")
     assert baseline.batch > 1, "or an evaluation takes one call a sample"
     np.testing.assert_allclose(baseline.run(x), Runner(source, batch=1).run(x), rtol=1e-5, atol=1e-6)
-    with pytest.raises(StepFailed, match=r"a Keras 2 model: a \.tflite has no layers that could be trained"):
+    assert not (made / "model/model.keras").exists(), "nothing trains, so nothing is rebuilt"
+    with pytest.raises(StepFailed, match=r"its layers were not rebuilt, as nothing trains"):
         load_model(made / "model")
 
 
@@ -149,18 +150,25 @@ def config(model: Path) -> RunSpec:
             "name": "x",
             "model": {"uri": str(model)},
             "data": {"kind": "digits", "preprocessing": {"scale": 0.0625}},
-            "recipes": {"int8": ["int8"], "pruned": ["prune", "int8"], "mixed": ["mixed-int8"]},
+            "recipes": {
+                "int8": ["int8"],
+                "pruned": ["prune", "int8"],
+                "mixed": ["mixed-int8"],
+                "qat": ["qat", {"int8": {"io": "uint8"}}],
+            },
         }
     )
 
 
 def test_a_plan_and_the_doctor_say_which_recipes_cannot_work(source: Path) -> None:
     warnings = preflight(config(source)).warnings
-    assert [text.partition(": ")[0] for text in warnings] == ["recipe pruned will fail", "recipe mixed will fail"]
+    assert [text.partition(": ")[0] for text in warnings] == ["recipe mixed will fail"]
     diagnosis = diagnose(config(source))
-    assert diagnosis.recipes["int8"] == ""
-    assert diagnosis.recipes["pruned"] == "prune needs a Keras model: a .tflite has no layers that could be trained"
+    assert [name for name, obstacle in diagnosis.recipes.items() if obstacle] == ["mixed"]
     assert diagnosis.recipes["mixed"].startswith("mixed-int8 needs a Keras model or a SavedModel")
+    rows = {row.name: row for row in diagnosis.layers}
+    assert {row.type for row in rows.values()} >= {"Conv2D", "DepthwiseConv2D", "BatchNormalization", "Dense"}
+    assert any(not row.prune for row in rows.values()) and not any(row.qat for row in rows.values())
 
 
 def test_the_plan_knows_what_the_conversion_knows() -> None:
@@ -178,7 +186,7 @@ def test_a_file_that_no_run_can_start_from_is_refused(made: Path, source: Path, 
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    for recipe, weights in (("int8", "int8 weights"), ("dynamic", "int8 weights"), ("float16", "float16 weights")):
+    for recipe, weights in (("int8", "int8 weights"), ("dynamic", "int8 weights"), ("weights-int4", "int4 weights")):
         text = answer(made / "variants" / recipe / "model.tflite")
         assert "is quantized already (" in text and weights in text and "Give the float32 file" in text
     data = source.read_bytes()
