@@ -10,7 +10,7 @@ import pytest
 
 from litemill.artifacts.files import read_manifest
 from litemill.config.run import Distillation, RunSpec, Training
-from litemill.config.steps import ClusterOptions, FinetuneOptions, PruneOptions, QatOptions, parse_step
+from litemill.config.steps import FinetuneOptions, PruneOptions, QatOptions, parse_step
 from litemill.convert.bundle import convert_bundle
 from litemill.data.splits import Splits
 from litemill.doctor.preflight import preflight
@@ -70,7 +70,7 @@ def test_post_training_variants_are_made_of_the_file_itself(
     assert found[0] == found[1] and all(found[0].values())
 
 
-def test_it_is_pruned_clustered_and_trained_for_int8(imported: Path, digits_dataset: Path, tmp_path: Path) -> None:
+def test_it_is_pruned_and_trained_for_int8_with_a_teacher(imported: Path, digits_dataset: Path, tmp_path: Path) -> None:
     model, data = imported / "model", Splits.open(digits_dataset)
     taught = TRAINING.model_copy(update={"distillation": Distillation(weight=0.5)})
     pruned = take(model, digits_dataset, PruneOptions(), taught, tmp_path / "prune", source=model)
@@ -79,17 +79,13 @@ def test_it_is_pruned_clustered_and_trained_for_int8(imported: Path, digits_data
     assert pruned.rebuilt is not None and record.measured["restored_batch_norm"] == pruned.rebuilt.batch_norm
     assert "with BatchNormalization put back in" in record.warnings[-1]
     assert all(layer.sparsity >= 0.48 for layer in record.found(PruneFindings).layers.values())
-    steps = {"cluster": ClusterOptions(), "qat": QatOptions()}
-    before = tmp_path / "prune"
-    for name, options in steps.items():
-        done = take(before, digits_dataset, options, TRAINING, tmp_path / name, source=model)  # type: ignore[arg-type]
-        assert done.status == "ok", done.reason
-        assert "restored_batch_norm" not in done.steps[-1].measured, "the first step alone starts from it"
-        before = tmp_path / name
-    recipe = [parse_step(name) for name in ("prune", "cluster", "qat", "int8")]
-    (variant,) = convert_bundle(before, {"pcqat": recipe}, tmp_path / "variants", dataset=digits_dataset)
+    done = take(tmp_path / "prune", digits_dataset, QatOptions(epochs=1), TRAINING, tmp_path / "qat", source=model)
+    assert done.status == "ok", done.reason
+    assert "restored_batch_norm" not in done.steps[-1].measured, "the first step alone starts from it"
+    recipe = [parse_step(name) for name in ("prune", "qat", "int8")]
+    (variant,) = convert_bundle(tmp_path / "qat", {"pqat": recipe}, tmp_path / "variants", dataset=digits_dataset)
     assert variant.status == "ok", variant.reason
-    outputs = Runner(tmp_path / "variants/pcqat/model.tflite").run(np.asarray(data.test.x))
+    outputs = Runner(tmp_path / "variants/pqat/model.tflite").run(np.asarray(data.test.x))
     assert np.mean(outputs.argmax(1) == np.asarray(data.test.y)) > 0.9
     assert variant.graph is not None and "DEPTHWISE_CONV_2D" in variant.graph.ops
     assert not {"MUL", "ADD"} & set(variant.graph.ops), "what was put back is folded again"
