@@ -11,6 +11,7 @@ from typing import Any
 
 from litemill.artifacts.files import read_manifest, write_manifest
 from litemill.artifacts.layout import KERAS_MODEL, MODEL, TFLITE, VARIANT
+from litemill.config.deploy import Deploy
 from litemill.config.schemes import FLOAT32
 from litemill.config.steps import Step
 from litemill.convert.bundle import convert_bundle
@@ -88,7 +89,7 @@ def told(report: RebuildReport) -> list[str]:
 
 def _changed_ops(tflite: Path, rebuilt: Path, work: Path) -> dict[str, tuple[int, int]]:
     """Ops by type of which the rebuilt model, converted again, has another number than the file: before and after."""
-    convert_bundle(rebuilt, {AGAIN: [Step(name=FLOAT32.name)]}, work / AGAIN, keep=None)
+    convert_bundle(rebuilt, {AGAIN: [Step(name=FLOAT32.name)]}, work / AGAIN, deploy=Deploy(slim=False))
     variant = read_manifest(work / AGAIN / AGAIN / VARIANT, VariantManifest)
     before = read_graph(tflite).ops
     after = variant.graph.ops if variant.graph else {}
