@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # `import litemill` runs none of this; type checkers and edit
     from litemill.stages.compare import compare as compare
     from litemill.stages.convert import convert as convert
     from litemill.stages.evaluate import evaluate as evaluate
+    from litemill.stages.explorer import explorer as explorer
     from litemill.stages.finish import finish_run as finish_run
     from litemill.stages.import_model import import_model as import_model
     from litemill.stages.inspect import inspect as inspect
@@ -85,6 +86,7 @@ PLACES: dict[str, str] = {
     "digest": "litemill.artifacts.storage",
     "doctor": "litemill.doctor.diagnose",
     "evaluate": "litemill.stages.evaluate",
+    "explorer": "litemill.stages.explorer",
     "finish_run": "litemill.stages.finish",
     "history": "litemill.track.promotion",
     "import_model": "litemill.stages.import_model",
@@ -133,6 +135,7 @@ __all__ = [
     "digest",
     "doctor",
     "evaluate",
+    "explorer",
     "finish_run",
     "history",
     "import_model",

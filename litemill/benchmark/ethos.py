@@ -21,11 +21,15 @@ from litemill.config.target_specs import EthosSpec
 from litemill.config.targets import tells
 from litemill.errors import DeviceError, StepFailed
 from litemill.evidence.outcome import Measurement
+from litemill.flatbuffer.reader import ints, parse_model
+from litemill.slim.sharing import pack_shared
 
 SECONDS = 600.0
 CONFIG_FILE = "Arm/vela.ini"
 
 OPS = re.compile(r"^(CPU|NPU) operators = (\d+)", re.MULTILINE)
+OP_NAME = re.compile(r"op(\d+)_")
+"""How a tensor is named for `EthosTarget.op_milliseconds`; Vela adds to it what an op is taken apart into."""
 REASON = re.compile(r"operator: (\w+).*?\nReason: (.*?)\n", re.DOTALL)
 
 
@@ -55,6 +59,28 @@ class EthosTarget:
                 found[subject.sha256] = failed(
                     str(error), kind="estimated", requested_accelerator=self.accelerator, sha256=subject.sha256
                 )
+        return found
+
+    def op_milliseconds(self, model: Path) -> dict[int, float]:
+        """What Vela estimates for each op of a file that the NPU takes, by the op's position in the main graph.
+
+        Raises:
+            DeviceError: Vela is not installed.
+            StepFailed: It refused the file.
+        """
+        self.facts()
+        with tempfile.TemporaryDirectory(prefix="litemill-vela-") as name:
+            folder = Path(name)
+            (folder / "named.tflite").write_bytes(with_op_names(model.read_bytes()))
+            more = ["--verbose-performance"]
+            compile_model(folder / "named.tflite", self.accelerator, self.system, self.memory, folder, more)
+            clock = float(read_summary(folder)["core_clock"])
+            rows = [row for file in folder.glob("*_per-layer.csv") for row in csv.DictReader(file.open(newline=""))]
+        found: dict[int, float] = {}
+        for row in rows:
+            if place := OP_NAME.match(row["Name"]):
+                at = int(place[1])
+                found[at] = found.get(at, 0.0) + float(row["Op Cycles"]) / clock * 1e3
         return found
 
     def _estimate(self, subject: Subject) -> Measurement:
@@ -97,8 +123,18 @@ class EthosTarget:
         )
 
 
-def compile_model(model: Path, accelerator: str, system: str, memory: str, out: Path) -> str:
-    """Run Vela in a process of its own.
+def with_op_names(data: bytes) -> bytes:
+    """A copy of a file whose tensors tell the op that writes them: Vela lists what it made of an op by that name."""
+    model = parse_model(data, where="the file")
+    graph = model.subgraphs[0]
+    for at, op in enumerate(graph.operators or []):
+        for index in ints(op.outputs):
+            graph.tensors[index].name = f"op{at}_".encode()
+    return pack_shared(model)
+
+
+def compile_model(model: Path, accelerator: str, system: str, memory: str, out: Path, more: Sequence[str] = ()) -> str:
+    """Run Vela in a process of its own; `more` are further options.
 
     Returns:
         What it printed; the summary CSV is in `out`.
@@ -107,7 +143,8 @@ def compile_model(model: Path, accelerator: str, system: str, memory: str, out: 
         StepFailed: It refused, crashed or hung.
     """
     command = [sys.executable, "-P", "-m", "ethosu.vela", str(model), "--accelerator-config", accelerator]
-    command += ["--config", CONFIG_FILE, "--system-config", system, "--memory-mode", memory, "--output-dir", str(out)]
+    command += ["--config", CONFIG_FILE, "--system-config", system, "--memory-mode", memory]
+    command += ["--output-dir", str(out), *more]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=out

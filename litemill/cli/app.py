@@ -16,6 +16,7 @@ from litemill.cli import (
     compare,
     console,
     doctor,
+    explorer,
     extensions,
     inspect,
     kubeflow,
@@ -83,7 +84,7 @@ def _root(
 
 
 for commands in (
-    *(run, check, doctor, steps, benchmark, compare, inspect, slim, lut, calibrate),
+    *(run, check, doctor, steps, benchmark, compare, inspect, explorer, slim, lut, calibrate),
     *(registry, extensions, kubeflow, clean),
 ):
     commands.register(app)

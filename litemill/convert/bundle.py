@@ -23,6 +23,8 @@ from litemill.evidence.sources import DatasetManifest, ModelManifest
 from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer import measure_sizes, read_graph
 from litemill.flatbuffer.fusion import count_folded
+from litemill.flatbuffer.graph import op_positions
+from litemill.flatbuffer.reader import parse_model
 from litemill.process.isolation import Outcome, run_isolated
 from litemill.slim.files import slim_files
 from litemill.slim.lut_files import lut_files
@@ -253,7 +255,12 @@ def _complete(manifest: VariantManifest, path: Path, outcome: Outcome) -> None:
     manifest.graph.folded = count_folded(findings.ops_before, manifest.graph.ops)
     if findings.xnnpack:
         manifest.graph.delegation["xnnpack"] = findings.xnnpack
-    manifest.canonical_sha256 = canonical_digest(path.read_bytes())
+    data = path.read_bytes()
+    positions = op_positions(parse_model(data, where=path.name))
+    manifest.sensitivity = [
+        one.model_copy(update={"position": positions.get(one.name)}) for one in manifest.sensitivity
+    ]
+    manifest.canonical_sha256 = canonical_digest(data)
     _measure(manifest, path)
     manifest.proof, broken = prove(path, manifest.train_steps)
     if broken:

@@ -21,6 +21,7 @@ class LayerSensitivity(BaseModel):
     op: str
     sqnr_db: float = Field(description="power of the float outputs over that of their change, in dB; low is sensitive")
     kept_float: bool = Field(False, description="whether the variant leaves it in float")
+    position: int | None = Field(None, description="of its op in the file, from 0, where that has it under this name")
 
 
 class VariantParity(BaseModel):

@@ -163,6 +163,23 @@ def is_integer_only(model: Any) -> bool:
     return not float_tensors(model)
 
 
+def op_positions(model: Any) -> dict[str, int]:
+    """Position of the op of the main graph that writes a tensor, by the tensor's name.
+
+    An output that is converted at the end of the graph keeps its name behind the conversion: there it is the op before.
+    """
+    graph = model.subgraphs[0]
+    writers: dict[int, int] = {}
+    found: dict[str, int] = {}
+    for at, op in enumerate(graph.operators or []):
+        source = writers.get(ints(op.inputs)[0]) if op_name(model, op) in CONVERSIONS else None
+        for index in ints(op.outputs):
+            writers[index] = at if source is None else source
+            if name := text(graph.tensors[index].name):
+                found[name] = writers[index]
+    return found
+
+
 def float_tensors(model: Any) -> list[str]:
     """Names of the float tensors that a model computes with, in their order.
 

@@ -20,6 +20,7 @@ from litemill.errors import ConfigError, InputError
 from litemill.evidence.sources import ModelManifest
 from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer import read_graph
+from litemill.flatbuffer.reader import op_name, read_model
 from litemill.runtime import Runner
 from tests.workshop import RECIPES, convert_here, digits, keras, workshop, write_dataset, write_model
 
@@ -60,6 +61,14 @@ def test_dtypes_are_as_asked(recipe: str, io: str, conv_weights: str) -> None:
         next(weight.dtype for weight in graph.weights if weight.op == "CONV_2D" and len(weight.shape) == 4)
         == conv_weights
     )
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-float-io", "int8-per-tensor", "mixed-int8"])
+def test_a_layers_sensitivity_is_told_by_its_op_in_the_slimmed_file(recipe: str) -> None:
+    model = read_model(workshop().tflite(recipe))
+    layers = workshop().manifests[recipe].sensitivity
+    assert len({one.position for one in layers}) == len(layers) > 2
+    assert all(op_name(model, model.subgraphs[0].operators[one.position or 0]) == one.op for one in layers)
 
 
 def test_deployment_files_have_batch_1_and_keep_their_signature() -> None:
