@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,10 @@ CONFUSION, PER_CLASS = "confusion.svg", "per_class.csv"
 MOST_CLASSES = 200
 """Classes that get a metric each; more would hide the others on the page."""
 LONGEST_DIGEST, LONGEST_NAME = 36, 500
+TRIES, PAUSE = 5, (0.05, 0.5)
+"""How often a store is asked that another one was faster to, and the seconds between."""
+RACED = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|duplicate key|Duplicate entry")
+"""How SQLite, PostgreSQL and MySQL say that a row is there already, in what MLflow passes on."""
 
 
 def run_name(config: str, start_ms: int | None = None, winner: str | None = None) -> str:
@@ -145,7 +151,20 @@ def data_input(name: str, digest: str, context: str, samples: int = 0, source: s
 
 
 def log_inputs(client: MlflowClient, run_id: str, inputs: Sequence[Any]) -> None:
-    """Log data sets to a run, each once."""
+    """Log data sets to a run, each once.
+
+    Runs of one experiment share its data sets. Where two are the first to log the same one, the store refuses the
+    slower; asked again, it finds the one that is there by then.
+    """
+    from mlflow.exceptions import MlflowException
+
     distinct = {(one.dataset.name, one.dataset.digest): one for one in inputs}
-    if distinct:
-        client.log_inputs(run_id, datasets=list(distinct.values()))
+    for left in reversed(range(TRIES if distinct else 0)):
+        try:
+            client.log_inputs(run_id, datasets=list(distinct.values()))
+        except MlflowException as error:
+            if not left or not RACED.search(str(error)):
+                raise
+            time.sleep(random.uniform(*PAUSE))  # noqa: S311 (two that met once must not meet again)
+        else:
+            return

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput
 
 from litemill.config.run import Budget
 from litemill.evidence.interface import Interface
 from litemill.evidence.outcome import Evaluation
 from litemill.report.pictures import MOST_CLASSES, confusion, per_class
 from litemill.track import compare_runs, log_variants, start_run, tracking_uri
-from litemill.track.pages import class_metrics
+from litemill.track.pages import class_metrics, log_inputs
 from tests.small_run import Small, write_small
 
 
@@ -79,3 +82,21 @@ def test_labels_of_any_kind_are_drawn_and_named() -> None:
     assert per_class(found).splitlines()[1] == '"<b>&",0.5'
     many = found.model_copy(update={"confusion": [[1] * (MOST_CLASSES + 1)] * (MOST_CLASSES + 1)})
     assert confusion(many) == "" and confusion(Evaluation(recipe="x")) == "" and per_class(Evaluation(recipe="x")) == ""
+
+
+def test_runs_that_are_the_first_to_log_a_data_set_at_once_all_have_it(client: MlflowClient) -> None:
+    """As the tasks of a run do, whose branches end side by side."""
+    experiment = client.create_experiment("weather")
+    runs = [client.create_run(experiment).info.run_id for _ in range(8)]
+    for number in range(6):
+        data = [DatasetInput(Dataset("weather", f"{number}", "local", "{}"))]
+        together = threading.Barrier(len(runs))
+
+        def log(run_id: str, data: list[DatasetInput] = data, together: threading.Barrier = together) -> None:
+            together.wait()
+            log_inputs(client, run_id, data)
+
+        with ThreadPoolExecutor(len(runs)) as pool:
+            list(pool.map(log, runs))
+    for run_id in runs:
+        assert sorted(one.dataset.digest for one in client.get_run(run_id).inputs.dataset_inputs) == list("012345")
