@@ -71,6 +71,8 @@ class Place:
             "model": {"uri": model},
             "data": {"kind": "npz", "uri": "data.npz"},
             "recipes": recipes,
+            "training": {"epochs": 5, "batch_size": 32, "learning_rate": 1e-3},
+            "objective": "gzip",
             "budget": {"max_accuracy_drop": 0.08},
             "tracking": {"registered_model": "lamp", **tracking},
             "release": {"uri": "gs://mill/lamps", "intended_use": "To read digits."},
@@ -169,6 +171,9 @@ def test_a_second_run_must_beat_the_champion_and_a_worse_one_is_refused(place: P
 
 def test_a_person_promotes_and_goes_back(place: Place) -> None:
     place.write({"half": ["float16"]}, promote="manual")
+    place.run(code=3)
+    assert place.aliases == {"challenger": "2", "champion": "2", "previous": "1"}, "it is larger than the champion"
+    place.write({"pruned": ["prune", "int8"]}, promote="manual")
     place.run()
     assert place.aliases == {"challenger": "3", "champion": "2", "previous": "1"}
     assert "champion: version 3, before version 2" in place("promote", "run.yaml", "--reason", "the team decided")
