@@ -6,10 +6,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,6 +201,42 @@ def test_mlflow_predicts_with_the_champion(place: Place) -> None:
     expected = np.load(place.folder / "data.npz")["y_test"][:5]
     right = sum(int(one["label"]) == int(label) for one, label in zip(answers, expected, strict=True))
     assert right >= 4
+
+
+def test_mlflow_serves_the_champion(place: Place) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = place.start(
+        *("mlflow", "models", "serve", "--model-uri", "models:/lamp@champion", "--env-manager", "local"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    )
+    try:
+        with np.load(place.folder / "data.npz") as data:
+            body, expected = json.dumps({"inputs": data["x_test"][:5].tolist()}).encode(), data["y_test"][:5]
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+        )
+        answers = answer_of(request)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    right = sum(int(one["label"]) == int(label) for one, label in zip(answers, expected, strict=True))
+    assert right >= 4
+
+
+def answer_of(request: urllib.request.Request, seconds: float = 120.0) -> list[dict[str, Any]]:
+    """What a server that is starting answers."""
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return list(json.load(response)["predictions"])
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+        except OSError:
+            assert time.monotonic() < ends, "the server does not answer"
+            time.sleep(0.5)
 
 
 def test_a_server_that_dies_in_a_run_loses_nothing(place: Place) -> None:
