@@ -19,7 +19,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from litemill.config.run import Preprocessing
 from litemill.data.source import Index, Samples, rows_per_block
 from litemill.errors import InputError
-from litemill.process.contained import Limits, contained
+from litemill.process.contained import contained
+from litemill.process.limits import Limits
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 """Channels of each colour mode."""

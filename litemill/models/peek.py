@@ -17,7 +17,8 @@ from litemill.models.facts import Format, ModelFacts, keras_facts, saved_model_f
 from litemill.models.locate import model_inside
 from litemill.models.saved_model import GRAPH, KERAS_METADATA, served
 from litemill.models.trusted import TRUST_FIX, findings, refuse_unknown
-from litemill.process.contained import Limits, contained
+from litemill.process.contained import contained
+from litemill.process.limits import Limits
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 TFLITE_MAGIC = b"TFL3"  # behind the first four bytes

@@ -22,16 +22,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from litemill.errors import ConfigError, DeviceError, InputError, LitemillError, StepFailed
 from litemill.process.frames import Frame, frame, read_frame, write_frame
+from litemill.process.limits import MIB, Limits
 
 log = logging.getLogger(__name__)
 
-MIB = 1 << 20
 PASSED_ON = (
     "PATH",
     "HOME",
@@ -48,31 +48,6 @@ ERRORS = {kind.__name__: kind for kind in (LitemillError, ConfigError, DeviceErr
 DEEP = "is nested too deep to be read"
 WORDS = 300
 """How many characters of an unforeseen error are shown."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one call may use.
-
-    Attributes:
-        cpu_seconds: Processor time. It hardly depends on how busy the machine is.
-        seconds: Time by the clock, for what waits without computing.
-        memory: Bytes beyond what the child has in use already.
-    """
-
-    cpu_seconds: float = 8.0
-    seconds: float = 120.0
-    memory: int = 1024 * MIB
-
-    @classmethod
-    def for_size(cls, size: int) -> Limits:
-        """Limits that grow with what there is to read: a healthy file takes a tenth of them on a slow machine.
-
-        Args:
-            size: Bytes of the file, or of what it unpacks to.
-        """
-        mib = size / MIB
-        return cls(cpu_seconds=8.0 + 5.0 * mib, seconds=120.0 + 10.0 * mib, memory=1024 * MIB + 10 * size)
 
 
 def begin(*modules: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from litemill.artifacts.foreign import MIB, RATIO, UNPACKED
 from litemill.models.known import known, operations, tensorflow_functions
-from litemill.process.contained import Limits
+from litemill.process.limits import Limits
 from tests.models.derive_known import FILE
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,8 @@ import pytest
 from litemill.cli.ahead import READERS as BEGUN
 from litemill.errors import InputError, LitemillError, StepFailed
 from litemill.models.peek import READERS
-from litemill.process.contained import MIB, Limits, begin, contained
+from litemill.process.contained import begin, contained
+from litemill.process.limits import MIB, Limits
 
 HERE = "tests.process.test_contained"
 SHORT = Limits(cpu_seconds=0.5, seconds=2, memory=256 * MIB)
