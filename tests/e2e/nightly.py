@@ -71,11 +71,13 @@ class Place:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        # MLflow starts its server as a program by name.
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         return subprocess.Popen(
             [sys.executable, "-m", *words],
             cwd=self.folder,
-            env={**plain, **self.variables, "PYTHONPATH": paths, "COLUMNS": "200"},
+            env={**plain, **self.variables, "PYTHONPATH": paths, "PATH": programs, "COLUMNS": "200"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
