@@ -23,7 +23,7 @@ def lut(
     source: Annotated[Path, typer.Argument(help="An int8 .tflite.", metavar="FILE", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The file to write.", metavar="OUT", show_default=False)],
     max_arena: Annotated[
-        int | None, typer.Option(help="Bytes that its arena may have.", show_default="no limit")
+        int | None, typer.Option(help="Bytes that its arena may have.", show_default="as many more as the file saves")
     ] = None,
     keep: Annotated[str, typer.Option(help="Of names, signatures, metadata; with commas, or none.")] = "signatures",
     samples: Annotated[

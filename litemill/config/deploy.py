@@ -31,7 +31,7 @@ class Deploy(Section):
     lut_arena_bytes: PositiveInt | None = Field(
         None,
         description="what the arena of that file may have; default: the least budget.max_arena_bytes of a target tflm, "
-        "and without one flash alone counts",
+        "and without one it may grow by as many bytes as the file shrinks",
     )
 
     @field_validator("lut", mode="before")

@@ -26,7 +26,9 @@ class LutReport(BaseModel):
     after_bytes: int = Field(0, description="of the file with tables")
     arena_before_bytes: int | None = Field(None, description="smallest arena of the plain file, with 64-bit pointers")
     arena_after_bytes: int | None = Field(None, description="the same of the file with tables")
-    arena_limit_bytes: int | None = Field(None, description="what its arena had to keep to; None: the file is smallest")
+    arena_limit_bytes: int | None = Field(
+        None, description="what its arena had to keep to; None: as many more bytes as the file saves"
+    )
     tensors: list[LutTensor] = Field(default_factory=list, description="stored as tables, in the order of the file")
     left: dict[str, str] = Field(default_factory=dict, description="int8 weights stored as they are, and why")
     versions: dict[str, str] = Field(default_factory=dict, description="of the package that wrote it")

@@ -33,16 +33,16 @@ MICRO = {
     "microcontroller/main.cc": "main.cc.j2",
 }
 RESOLVED = """
-    Abs Add AddN ArgMax ArgMin AssignVariable AveragePool2D BatchMatMul BatchToSpaceNd BroadcastArgs BroadcastTo
-    CallOnce Cast Ceil Concatenation Conv2D Cos CumSum DepthToSpace DepthwiseConv2D Dequantize Div Elu EmbeddingLookup
+    Abs Add AddN ArgMax ArgMin AveragePool2D BatchMatMul BatchToSpaceNd BroadcastArgs BroadcastTo
+    Cast Ceil Concatenation Conv2D Cos CumSum DepthToSpace DepthwiseConv2D Dequantize Div Elu EmbeddingLookup
     Equal Exp ExpandDims Fill Floor FloorDiv FloorMod FullyConnected Gather GatherNd Greater GreaterEqual HardSwish If
     L2Normalization L2Pool2D LeakyRelu Less LessEqual Log LogicalAnd LogicalNot LogicalOr Logistic LogSoftmax Maximum
-    MaxPool2D Mean Minimum MirrorPad Mul Neg NotEqual Pack Pad PadV2 Prelu Quantize ReadVariable ReduceMax ReduceMin
+    MaxPool2D Mean Minimum MirrorPad Mul Neg NotEqual Pack Pad PadV2 Prelu Quantize ReduceMax ReduceMin
     Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseV2 Round Rsqrt SelectV2 Shape Sin Slice Softmax
     SpaceToBatchNd SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StridedSlice Sub Sum Svdf Tanh
-    Transpose TransposeConv UnidirectionalSequenceLSTM Unpack VarHandle While ZerosLike
+    Transpose TransposeConv UnidirectionalSequenceLSTM Unpack While ZerosLike
 """
-"""What `MicroMutableOpResolver` has an `Add…` for."""
+"""What `MicroMutableOpResolver` has an `Add…` for, but for the ops of variables: `main.cc` makes no room for them."""
 ADDS = {name.lower(): name for name in RESOLVED.split()}
 TYPES = frozenset({"int8", "uint8", "int16", "int32", "float32"})
 """Types of inputs and outputs that the sources fill and read; the one in Python takes all."""
@@ -75,7 +75,7 @@ def _written(facts: Facts) -> dict[str, str]:
     else:
         wanted |= ANDROID
     if facts.micro and (lost := missing(facts.micro)):
-        log.warning("no sources for microcontrollers: TFLM's resolver has nothing for %s", ", ".join(lost))
+        log.warning("no sources for microcontrollers: they have nothing for %s", ", ".join(lost))
     elif facts.micro and not strange:
         wanted |= MICRO
         context |= {"micro": facts.micro, "adds": [_add(op) for op in facts.micro.ops]}
@@ -84,7 +84,7 @@ def _written(facts: Facts) -> dict[str, str]:
 
 
 def missing(micro: Micro) -> list[str]:
-    """Ops of a file that no resolver of TFLM is known to add."""
+    """Ops of a file that the sources cannot run."""
     return [op for op in micro.ops if op != DECODE and _key(op) not in ADDS]
 
 

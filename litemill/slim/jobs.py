@@ -29,6 +29,6 @@ class LutJob(BaseModel):
     path: Path = Field(description="the slimmed `.tflite`")
     keep: list[str] = Field(description="of names, signatures and metadata")
     samples: Path | None = Field(None, description="a `.npy` file to compare outputs on; random inputs without it")
-    arena_limit: int | None = Field(None, description="bytes that its arena may have; None: flash alone counts")
+    arena_limit: int | None = Field(None, description="bytes that its arena may have, if there is a limit")
     out: Path = Field(description="where the file with tables goes, if there is one")
     report: Path = Field(description="where its `LutReport` goes")

@@ -1,4 +1,4 @@
-"""Choose which weights become look-up tables: the smallest file whose arena keeps to a limit.
+"""Choose which weights become look-up tables: the smallest file whose arena keeps to a limit, or to a rule.
 
 Each weight in tables makes the file smaller and is decoded into the arena when an op needs it, so flash is saved at
 the cost of working memory: little for a convolution, the whole layer for a large dense one.
@@ -20,6 +20,8 @@ from litemill.slim.sharing import pack_shared
 
 DOUBTFUL = 4 * GRAPH_BYTES
 """Saving below which it is tried whether a file gets smaller without the table."""
+
+TOO_SMALL = "the file is too small to gain: tables and their ops take what the weights save"
 
 Build = Callable[[Sequence[Table]], bytes]
 
@@ -89,11 +91,13 @@ def with_builtin_codes(data: bytes) -> bytes:
 def choose(data: bytes, inputs: Any, keep: frozenset[str], limit: int | None, sound: Callable[[bytes], str]) -> Choice:
     """Find the smallest file with look-up tables whose arena keeps to a limit.
 
+    Without a limit the arena may grow by as many bytes as the file shrinks, so that both together never take more.
+
     Args:
         data: The plain file.
         inputs: Raw samples that it takes, to try arenas with.
         keep: What slimming keeps of names, signatures and metadata.
-        limit: Bytes that its arena may have; None where flash alone counts.
+        limit: Bytes that its arena may have, if there is a limit.
         sound: Says why a file does not compute what the plain one does, or nothing.
 
     Raises:
@@ -114,15 +118,23 @@ def choose(data: bytes, inputs: Any, keep: frozenset[str], limit: int | None, so
             known[key] = build(data, tables, keep)
         return known[key]
 
-    tables = _without_culprits(_decodable(found, made, left), made, sound, left)
+    tables = _paying(_without_culprits(_decodable(found, made, left), made, sound, left), made, left)
+    if len(made(tables)) >= len(data):
+        raise NothingGained(TOO_SMALL, left)
+
+    def keeps(one: bytes) -> bool:
+        return fits(one, inputs, plain + len(data) - len(one) if limit is None else limit)
+
+    rule = "takes more arena than the file saves"
     if limit is not None:
-        tables = _within(tables, made, lambda one: fits(one, inputs, limit), left)
-        if not tables:
-            raise NothingGained(f"every table breaks the limit of {limit:,} bytes on the arena", left)
-    tables = _paying(tables, made, left)
-    best = made(tables) if tables else data
+        rule = f"breaks the limit of {limit:,} bytes on the arena"
+    tables = _within(tables, made, keeps, left, f"decoded, it {rule}")
+    if not tables:
+        hint = "" if limit is not None else "; a limit on the arena that has room for it allows that"
+        raise NothingGained(f"each of the repeated weights, decoded, {rule}{hint}", left)
+    best = made(tables)
     if len(best) >= len(data):
-        raise NothingGained("the file is too small to gain: tables and their ops take what the weights save", left)
+        raise NothingGained(TOO_SMALL, left)
     return Choice(best, tables, left, smallest_arena(best, inputs), plain)
 
 
@@ -179,7 +191,9 @@ def _without_culprits(
     return kept
 
 
-def _within(tables: list[Table], made: Build, keeps: Callable[[bytes], bool], left: dict[str, str]) -> list[Table]:
+def _within(
+    tables: list[Table], made: Build, keeps: Callable[[bytes], bool], left: dict[str, str], reason: str
+) -> list[Table]:
     """The tables that keep to a limit on the arena, those that save most first.
 
     A decoded weight is in the arena only while its op runs, so one that fits alone costs the others no more than the
@@ -192,7 +206,7 @@ def _within(tables: list[Table], made: Build, keeps: Callable[[bytes], bool], le
         if keeps(made([*chosen, table])):
             chosen.append(table)
         else:
-            left[table.name] = "decoded, it breaks the limit on the arena"
+            left[table.name] = reason
     return [table for table in tables if table in chosen]
 
 

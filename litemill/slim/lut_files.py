@@ -39,7 +39,7 @@ def lut_files(
         files: The plain `.tflite` and the file to write, by name.
         keep: What slimming keeps of names, signatures and metadata.
         samples: A `.npy` file of float inputs `[samples, …]` to compare outputs on; random inputs without it.
-        arena_limit: Bytes that the arena of a file may have; None where flash alone counts.
+        arena_limit: Bytes that the arena of a file may have; None lets it grow by what the file shrinks.
 
     Returns:
         What was done, by name; a file that was not written has its reason.

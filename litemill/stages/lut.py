@@ -26,7 +26,8 @@ def lut(
     Args:
         source: The file.
         out: The file to write; it must not exist yet. It is not written where nothing is gained.
-        max_arena: Bytes that its arena may have: weights are decoded into it. Without a limit the file is smallest.
+        max_arena: Bytes that its arena may have: weights are decoded into it. Without a limit it may grow by as many
+            bytes as the file shrinks.
         keep: What to keep of `names` (of inner tensors), `signatures` and `metadata`.
         samples: A `.npy` file of float inputs `[samples, …]` to compare outputs on; random inputs without it.
 

@@ -1,6 +1,7 @@
 """The `tflm` target, on the real interpreter of microcontrollers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from litemill.benchmark.tflm import TflmTarget
 from litemill.config.targets import parse_target
 from litemill.errors import DeviceError
 from litemill.evidence.outcome import Measurement
+from litemill.flatbuffer.graph import read_graph
 from litemill.runtime import micro
+from litemill.slim.lut_files import lut_file
+from litemill.slim.rewrite import slim
+from tests.int8_files import Layer, int8_file
 
 TARGET = TflmTarget(parse_target("tflm"))
 
@@ -72,6 +77,31 @@ def test_a_file_that_is_no_model_fails_alone(
     one, other = measure([torn, subjects["int8"]], samples)
     assert (one.status, other.status) == ("failed", "ok")
     assert one.reason
+
+
+@pytest.mark.parametrize("tables", ["right", "other weights", "torn"])
+def test_the_file_with_tables_is_what_counts_if_it_gives_the_same_bits(tables: str, tmp_path: Path) -> None:
+    path, out = tmp_path / "model.tflite", tmp_path / "model.tflm.tflite"
+    path.write_bytes(slim(int8_file(Layer("conv", 48, values=4), Layer("dense", 10))))
+    assert lut_file(path, out, arena_limit=1 << 20).applied
+    if tables == "other weights":
+        out.write_bytes(slim(int8_file(Layer("conv", 48, values=4), Layer("dense", 10), seed=1)))
+    if tables == "torn":
+        out.write_bytes(out.read_bytes()[:700])
+    subject = Subject.made("a" * 64, path, path.stat().st_size, read_graph(path))
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 4)).astype(np.float32)
+    (found,) = measure([replace(subject, tables=out)], x)
+    if tables != "right":
+        assert (found.status, found.realised_bytes) == ("failed", None)
+        reason = {"other weights": "model.tflm.tflite answers otherwise", "torn": "TFLM refuses model.tflm.tflite"}
+        assert reason[tables] in found.reason
+        return
+    assert found.status == "ok" and found.details["bit_exact"]
+    assert (found.realised_bytes, found.plain_bytes) == (out.stat().st_size, path.stat().st_size)
+    (plain,) = measure([subject], x)
+    assert (plain.realised_bytes, plain.plain_bytes) == (path.stat().st_size, None)
+    assert found.plain_arena_bytes == plain.arena_bytes and found.arena_bytes and plain.arena_bytes
+    assert found.arena_bytes > plain.arena_bytes, "weights are decoded into it"
 
 
 def test_without_the_package_the_target_says_what_to_install(

@@ -86,6 +86,9 @@ def test_a_broken_file_is_one_clear_error_within_seconds(name: str, tmp_path: Pa
         ("training: {epochs: '3'}", "training.epochs: Input should be a valid integer, not '3'"),
         ("training: {learning_rate: yes}", "training.learning_rate: Input should be a valid number, not True"),
         ("deploy: {slim: 1}", "deploy.slim: Input should be a valid boolean, not 1"),
+        ("deploy: {lut: 1}", "deploy.lut: is auto, true or false, not 1"),
+        ("deploy: {lut: on_}", "deploy.lut: is auto, true or false, not 'on_'"),
+        ("deploy: {lut_arena_bytes: 0}", "deploy.lut_arena_bytes: Input should be greater than 0"),
         ("training: {epochs: 1000000000}", "training.epochs: Input should be less than or equal to 100000"),
         ("targets: ['ssh://h:99999999']", "targets.0: target 'ssh://h:99999999': an address is ssh://"),
         ("targets: ['ssh://[::1']", "targets.0: target 'ssh://[::1': an address is ssh://"),
@@ -104,6 +107,28 @@ def test_nonsense_is_refused_by_its_key(more: str, answer: str, tmp_path: Path) 
         load_config(path)
     assert answer in str(caught.value) and str(caught.value).startswith(f"{path}:5: ")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted", "arena"),
+    [
+        ("", False, None),
+        ("targets: [host, tflm]", True, None),
+        ("targets: [host, tflm]\nobjective: arena:tflm", False, None),
+        ("targets: [host, tflm]\nobjective: size:tflm\ndeploy: {lut: false}", False, None),
+        ("targets: [{name: a, device: tflm}, tflm]\nbudget: {max_arena_bytes: {a: 5000, tflm: 7000}}", True, 5000),
+        ("targets: [tflm]\nbudget: {max_arena_bytes: {tflm: 7000}}\ndeploy: {lut_arena_bytes: 9000}", True, 9000),
+        ("targets: [host]\ndeploy: {lut: true}", True, None),
+        ("targets: [ethos-u55-128]\nbudget: {max_arena_bytes: {ethos-u55-128: 7000}}", False, None),
+    ],
+)
+def test_targets_budget_and_objective_settle_whether_there_are_look_up_tables(
+    more: str, wanted: bool, arena: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(GOOD + more)
+    found = load_config(path).delivery
+    assert (found.lut, found.lut_arena_bytes) == (wanted, arena)
 
 
 @pytest.mark.parametrize(

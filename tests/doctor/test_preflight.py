@@ -64,6 +64,22 @@ def test_a_target_whose_program_is_not_here_is_named_before_anything_trains(
     ]
 
 
+def test_look_up_tables_that_nothing_here_can_write_are_named(
+    digits_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litemill.slim.lut_files.find_spec", lambda name: None)
+    config = {
+        "name": "x",
+        "model": {"uri": str(digits_model.parent / "digits.keras")},
+        "data": {"kind": "digits"},
+        "recipes": {"int8": ["int8"]},
+        "targets": ["host", "tflm"],
+    }
+    (warning,) = preflight(RunSpec.model_validate(config)).warnings
+    assert warning.startswith("deploy.lut: tflite-micro is not installed here, so variants get no model.tflm.tflite")
+    assert preflight(RunSpec.model_validate(config | {"deploy": {"lut": False}})).warnings == []
+
+
 def test_a_batch_that_is_larger_than_the_data_is_refused_where_it_was_asked_for(digits_model: Path) -> None:
     model = {"uri": str(digits_model.parent / "digits.keras")}
     config = {"name": "t", "model": model, "data": {"kind": "digits", "limit": {"train": 100}}}

@@ -23,6 +23,8 @@ from litemill.slim.lut_plan import candidates
 from tests.int8_files import Layer, int8_file, raw_samples
 
 KEEP = frozenset({"signatures"})
+ROOM = 1 << 20
+"""An arena in which everything is decoded."""
 NET = (
     Layer("conv", 64),
     Layer("depthwise", values=2),
@@ -47,7 +49,7 @@ def outputs(path: Path) -> bytes:
 def test_repeated_weights_become_tables_as_they_are_quantized_and_outputs_stay_equal(tmp_path: Path) -> None:
     """Depthwise weights have their channels last, one scale means one table, 60 values are too many."""
     path, out = written(tmp_path, int8_file(*NET)), tmp_path / "small.tflite"
-    report = lut_file(path, out)
+    report = lut_file(path, out, arena_limit=ROOM)
 
     assert report.applied, report.reason
     assert {one.name: (one.bits, one.values, one.axis) for one in report.tensors} == {
@@ -68,11 +70,21 @@ def test_repeated_weights_become_tables_as_they_are_quantized_and_outputs_stay_e
         raise StepFailed(lut_file(out, tmp_path / "again.tflite").reason)
 
 
+def test_without_a_limit_flash_and_arena_together_never_take_more(tmp_path: Path) -> None:
+    """The largest convolution would cost more arena than it saves; the others are decoded where there is room."""
+    path = written(tmp_path, int8_file(*NET))
+    report = lut_file(path, tmp_path / "small.tflite")
+    assert report.applied and report.arena_after_bytes and report.arena_before_bytes
+    assert report.left["2 CONV_2D"] == "decoded, it takes more arena than the file saves"
+    assert report.after_bytes + report.arena_after_bytes <= report.before_bytes + report.arena_before_bytes
+    assert outputs(tmp_path / "small.tflite") == outputs(path)
+
+
 def test_the_wrong_mode_is_noticed_and_no_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TFLM reads one table for all channels as the first of many, without an error: only outputs tell."""
     monkeypatch.setattr(lut_files, "worker_module", lambda: "tests.slim.wrong_mode_worker")
     path = written(tmp_path, int8_file(Layer("conv", 32, values=3), Layer("dense", 10, values=64), channels=16))
-    report = lut_file(path, tmp_path / "small.tflite")
+    report = lut_file(path, tmp_path / "small.tflite", arena_limit=ROOM)
 
     assert not report.applied
     assert report.reason == "tflm: outputs differ from the original's"
@@ -83,7 +95,7 @@ def test_old_files_have_their_op_codes_elsewhere(tmp_path: Path) -> None:
     layers = (Layer("conv", 32), Layer("dense", 10))
     path = written(tmp_path, int8_file(*layers, old=True, channels=16))
     assert not any(code.builtinCode for code in parse_model(path.read_bytes(), where="").operatorCodes)
-    report = lut_file(path, tmp_path / "small.tflite")
+    report = lut_file(path, tmp_path / "small.tflite", arena_limit=ROOM)
 
     assert report.applied, report.reason
     assert outputs_of(path, 16) == outputs_of(tmp_path / "small.tflite", 16)
@@ -125,7 +137,7 @@ def test_under_a_limit_on_the_arena_the_smallest_file_is_chosen(tmp_path: Path) 
         if report.applied:
             assert report.arena_after_bytes and report.arena_after_bytes <= limit == report.arena_limit_bytes
             assert out.stat().st_size == smallest
-            assert "decoded, it breaks the limit on the arena" in report.left.values()
+            assert f"decoded, it breaks the limit of {limit:,} bytes on the arena" in report.left.values()
 
     tight = lut_file(path, tmp_path / "none.tflite", arena_limit=plain - micro.STEP)
     assert (
@@ -170,7 +182,8 @@ def test_the_command_writes_the_file_and_tells_what_was_saved(tmp_path: Path) ->
     path, out = written(tmp_path, int8_file(Layer("conv", 64))), tmp_path / "small.tflite"
     samples = tmp_path / "x.npy"
     np.save(samples, raw_samples().astype(np.float32) * 0.05)
-    done = CliRunner().invoke(cli.app, ["lut", str(path), str(out), "--samples", str(samples), "--json"])
+    arguments = ["lut", str(path), str(out), "--samples", str(samples), "--max-arena", str(ROOM), "--json"]
+    done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 0, done.output
     report = LutReport.model_validate(json.loads(done.output))
     assert (report.before_bytes, report.after_bytes) == (path.stat().st_size, out.stat().st_size)

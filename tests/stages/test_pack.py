@@ -25,11 +25,13 @@ from litemill.evidence.lut import LutReport
 from litemill.evidence.outcome import Measurement
 from litemill.evidence.variant import VariantManifest
 from litemill.flatbuffer.graph import read_graph
+from litemill.flatbuffer.reader import parse_model
 from litemill.runtime.quantization import dequantize, quantize
 from litemill.shipping.manifest import Digests, Found, Release, Tables
 from litemill.shipping.pack import pack
 from litemill.slim.lut_files import lut_file
 from litemill.slim.rewrite import slim
+from litemill.slim.sharing import pack_shared
 from litemill.track.serving import TfliteModel
 from tests.int8_files import Layer, int8_file
 from tests.tflm_stand_in import write_headers
@@ -46,7 +48,7 @@ def files() -> tuple[bytes, bytes, LutReport]:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / TFLITE, Path(folder) / TFLM_TFLITE
         source.write_bytes(plain)
-        report = lut_file(source, out)
+        report = lut_file(source, out, arena_limit=1 << 20)
         return plain, out.read_bytes(), report
 
 
@@ -179,6 +181,18 @@ def test_names_from_the_data_stay_inside_their_literals(tmp_path: Path) -> None:
     octal = [re.sub(r"\\(\d{3})", lambda found: chr(int(found.group(1), 8)), one) for one in literals]
     assert [one.encode("latin-1").decode() for one in octal] == HOSTILE
     assert all(letter.isascii() and letter.isprintable() for one in literals for letter in one)
+
+
+def test_ops_that_the_sources_cannot_run_are_named_and_the_others_are_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = made(tmp_path, tables=False)
+    model = parse_model(bytearray((tmp_path / TFLITE).read_bytes()), where="")
+    for code in model.operatorCodes[:1]:
+        code.builtinCode, code.deprecatedBuiltinCode = 142, 127  # VAR_HANDLE
+    (tmp_path / TFLITE).write_bytes(pack_shared(model))
+    assert sorted(pack(tmp_path, release)) == ["deploy/android/Model.kt", "deploy/python/predict.py"]
+    assert "no sources for microcontrollers: they have nothing for VAR_HANDLE" in caplog.text
 
 
 def test_nothing_is_written_for_microcontrollers_that_none_was_shown_to_run(tmp_path: Path) -> None:

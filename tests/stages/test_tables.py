@@ -71,7 +71,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     data = write_dataset(folder / "data", splits, classes=LABELS)
     lm.import_model(folder / "source.tflite", data, out=folder / "model", baseline=folder / "baseline")
     recipes = {"float32": "float32", "int8": "int8"}
-    lm.convert(folder / "model", recipes, out=folder / "variants", dataset=data, deploy={"lut": True})
+    deploy = {"lut": True, "lut_arena_bytes": 1 << 16}
+    lm.convert(folder / "model", recipes, out=folder / "variants", dataset=data, deploy=deploy)
     base = lm.evaluate(folder / "baseline", dataset=data, out=folder / "reference")
     assert base["baseline"].status == "ok"
     lm.evaluate(folder / "variants", dataset=data, out=folder / "evaluation", reference=folder / "reference")

@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 import litemill as lm
-from litemill.artifacts.layout import SAMPLES, TFLITE, VARIANT
+from litemill.artifacts.bundle import read_bundle
+from litemill.artifacts.files import sha256_of, write_manifest
+from litemill.artifacts.layout import SAMPLES, TFLITE, TFLM_TFLITE, VARIANT
 from litemill.artifacts.proof import DamagedFile
 from litemill.config.run import BASELINE, CHAMPION
 from litemill.errors import InputError
+from litemill.evidence.variant import VariantManifest
 from litemill.pipelines.failures import LEFT
+from litemill.slim.lut_files import lut_file
+from litemill.slim.rewrite import slim
+from litemill.track.flavor import save_model
+from tests.int8_files import Layer, int8_file
 from tests.workshop import workshop
 
 
@@ -71,6 +78,27 @@ def test_a_champion_is_judged_and_measured_beside_the_variants(store: Path) -> N
     stored = json.loads(Path("results/results.json").read_text())
     assert stored["champion"]["version"]["name"] == "door" and stored["family"]["variants"] == 1
     assert not list(Path("results").rglob(SAMPLES))
+
+
+def test_a_champion_keeps_its_file_with_look_up_tables(store: Path) -> None:
+    folder, saved = store / "variant", store / "saved"
+    folder.mkdir()
+    (folder / TFLITE).write_bytes(slim(int8_file(Layer("conv", 48, values=4), Layer("dense", 10))))
+    report = lut_file(folder / TFLITE, folder / TFLM_TFLITE, arena_limit=1 << 20)
+    digest = sha256_of(folder / TFLITE)
+    manifest = VariantManifest(recipe="small", steps=["int8"], scheme="int8", sha256=digest, lut=report)
+    write_manifest(folder / VARIANT, manifest)
+    save_model(folder / TFLITE, saved, evidence=folder, tables=folder / TFLM_TFLITE)
+    register(saved, digest)
+
+    found = lm.champion("door", out="champion")
+    assert found.lut == report and found.sha256 == digest
+    place = Path("champion") / CHAMPION
+    assert (place / TFLM_TFLITE).read_bytes() == (folder / TFLM_TFLITE).read_bytes()
+    assert read_bundle(Path("champion"))[CHAMPION].status == "ok"
+    (saved / TFLM_TFLITE).unlink()
+    without = lm.champion("door", out="without")
+    assert without.lut is None and not (Path("without") / CHAMPION / TFLM_TFLITE).exists()
 
 
 def test_another_file_than_the_registry_has_on_record_is_not_used(store: Path) -> None:
