@@ -15,11 +15,12 @@ from litemill.errors import ConfigError, InputError, LitemillError, StepFailed
 from litemill.evidence.lut import LutReport
 from litemill.flatbuffer.reader import parse_model
 from litemill.runtime import micro
-from litemill.slim import lut_files, slim
+from litemill.slim import lut_files
 from litemill.slim.equivalence import tflm_inputs
 from litemill.slim.lut_choice import build
 from litemill.slim.lut_files import lut_file
 from litemill.slim.lut_plan import candidates
+from litemill.slim.rewrite import slim
 from tests.int8_files import Layer, int8_file, raw_samples
 
 KEEP = frozenset({"signatures"})
