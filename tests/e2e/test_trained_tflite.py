@@ -124,7 +124,7 @@ def test_a_network_is_rebuilt_pruned_and_trained_for_int8(name: str, datasets: d
     assert manifest.trainable, manifest.notes
     assert manifest.rebuilt is not None and max(manifest.rebuilt.error.values()) < 1e-2
     assert manifest.rebuilt.ops == {}, "converted again it has the same ops"
-    assert bool(manifest.rebuilt.batch_norm) == (name != "transformer")
+    assert manifest.rebuilt.batch_norm
 
     pruned = train(tmp_path / "model", dataset, "prune", training=TRAINING, out=tmp_path / "pruned")
     assert pruned.status == "ok", pruned.reason
