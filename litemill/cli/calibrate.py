@@ -69,7 +69,7 @@ def _prepared(config: Path, folder: Path, model: Path | None, dataset: Path | No
         prepare_data(spec.data, model=spec.model, seed=spec.training.seed, out=dataset)
     if model is None:
         model = folder / "model"
-        import_model(spec.model, dataset, out=model, baseline=folder / "baseline")
+        import_model(spec.model, dataset, out=model, baseline=folder / "baseline", trains=False)
     return model, dataset
 
 

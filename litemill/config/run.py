@@ -184,6 +184,11 @@ class RunSpec(Section):
     )
     cluster: ClusterSpec = ClusterSpec()
 
+    @property
+    def trains(self) -> bool:
+        """Whether a recipe has a train-aware step."""
+        return any(not step.is_scheme for steps in self.recipes.values() for step in steps)
+
     @field_validator("name")
     @classmethod
     def _plain_name(cls, value: str) -> str:

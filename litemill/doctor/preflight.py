@@ -62,8 +62,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
 def _check_batch(spec: RunSpec, data: SourceFacts) -> None:
     """Refuse a batch size that was asked for and is larger than the data; the default one shrinks to it."""
     asked, samples = spec.training.batch_size, data.samples["train"]
-    trains = any(not step.is_scheme for steps in spec.recipes.values() for step in steps)
-    if trains and "batch_size" in spec.training.model_fields_set and asked > samples:
+    if spec.trains and "batch_size" in spec.training.model_fields_set and asked > samples:
         what = f"is {asked:,}, but the train split has {samples:,} samples"
         raise InputError(what, where="training.batch_size", fix="Give a batch size below that, such as 32")
 

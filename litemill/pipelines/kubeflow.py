@@ -168,7 +168,7 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         dataset=dataset,
         from_quantized=spec.model.from_quantized,
         restore_batch_norm=spec.model.restore_batch_norm,
-        trains=any(not step.is_scheme for steps in spec.recipes.values() for step in steps),
+        trains=spec.trains,
     ).after(examined)  # the doctor's findings are there before anything trains; the tasks share no data
     baseline, kernels = imported.outputs["baseline"], spec.evaluation.kernels
     judged = add(evaluate, "evaluate-baseline", variants=baseline, dataset=dataset, kernels=kernels)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 TIME_LIMIT = 900.0
 """Seconds that rebuilding may take, TensorFlow's import included."""
+TRANSPOSE = "TRANSPOSE"
 AGAIN, MADE = "again", "made"
 NOT_REBUILT = "its layers cannot be rebuilt"
 
@@ -60,7 +61,12 @@ def add_layers(
         found: dict[str, Any] = {"notes": [*manifest.notes, f"{NOT_REBUILT}: {outcome.reason}"]}
         if not outcome.reason:
             report = read_manifest(job.report, RebuildReport)
-            report.ops = _changed_ops(folder / TFLITE, job.out, work)
+            ops = read_graph(folder / TFLITE).ops
+            report.ops = _changed_ops(ops, job.out, work)
+            if TRANSPOSE in ops:
+                report.notes.append(
+                    f"the file changes layouts at run time, which costs latency: {ops[TRANSPOSE]} × TRANSPOSE"
+                )
             shutil.copyfile(job.out / KERAS_MODEL, folder / KERAS_MODEL)
             found = {"trainable": True, "rebuilt": report, "notes": [*manifest.notes, *told(report)]}
     manifest = manifest.model_copy(update=found)
@@ -87,11 +93,10 @@ def told(report: RebuildReport) -> list[str]:
     return [*found, *report.notes]
 
 
-def _changed_ops(tflite: Path, rebuilt: Path, work: Path) -> dict[str, tuple[int, int]]:
+def _changed_ops(before: dict[str, int], rebuilt: Path, work: Path) -> dict[str, tuple[int, int]]:
     """Ops by type of which the rebuilt model, converted again, has another number than the file: before and after."""
     convert_bundle(rebuilt, {AGAIN: [Step(name=FLOAT32.name)]}, work / AGAIN, deploy=Deploy(slim=False))
     variant = read_manifest(work / AGAIN / AGAIN / VARIANT, VariantManifest)
-    before = read_graph(tflite).ops
     after = variant.graph.ops if variant.graph else {}
     if variant.reason:
         log.warning("the rebuilt layers cannot be converted: %s", variant.reason)

@@ -27,6 +27,8 @@ from litemill.stages.import_model import import_model
 from litemill.stages.train import train
 from tests.e2e.test_keras_applications import spread_out
 from tests.models.made_tflites import model_to_tflite, trained_a_little
+from tests.test_two_inputs import INPUTS, build, save_data
+from tests.workshop import digits, saved, write_dataset
 
 pytestmark = pytest.mark.e2e
 
@@ -112,6 +114,48 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+def shipped(model: Path, dataset: Path, out: Path) -> VariantManifest:
+    """The int8 variant of a model."""
+    convert_bundle(model, {"int8": [Step(name="int8")]}, out, dataset=dataset)
+    return read_manifest(out / "int8/variant.json", VariantManifest)
+
+
+def test_a_resnet_of_pytorchs_is_pruned_and_trained_for_int8(tmp_path: Path) -> None:
+    x, y = digits()
+    x = np.moveaxis(x, -1, 1)  # PyTorch's layout
+    samples = {"train": (x[:1347], y[:1347]), "calibration": (x[:100], y[:100]), "test": (x[1347:], y[1347:])}
+    dataset = write_dataset(tmp_path / "dataset", samples, classes=10)
+    source = Path(__file__).parents[1] / "models/pytorch/digits_resnet.tflite"
+    manifest = import_model(source, dataset, out=tmp_path / "model", baseline=tmp_path / "baseline")
+    assert manifest.rebuilt is not None and len(manifest.rebuilt.batch_norm) == 7, manifest.notes
+    training = {"epochs": 3, "batch_size": 64, "learning_rate": 1e-3}
+    for step, before in (("prune", "model"), ("qat", "prune")):
+        done = train(tmp_path / before, dataset, step, training=training, out=tmp_path / step)
+        assert done.status == "ok", done.reason
+        variant = shipped(tmp_path / step, dataset, tmp_path / f"{step}-int8")
+        assert variant.status == "ok", variant.reason
+        outputs = Runner(tmp_path / f"{step}-int8/int8/model.tflite").run(np.asarray(x[1347:]))
+        assert np.mean(outputs.argmax(1) == y[1347:]) > 0.88
+
+
+def test_several_inputs_and_outputs_keep_their_names_through_training(tmp_path: Path) -> None:
+    save_data(tmp_path / "d.npz")
+    spec = DataSpec(kind="npz", uri=str(tmp_path / "d.npz"), inputs=INPUTS, output="scores")
+    prepare_data(spec, 0, tmp_path / "data")
+    saved(build(), tmp_path / "keras")
+    convert_bundle(tmp_path / "keras", {"float": [Step(name="float32")]}, tmp_path / "float")
+    source = tmp_path / "float/float/model.tflite"
+    manifest = import_model(source, tmp_path / "data", out=tmp_path / "model", baseline=tmp_path / "baseline")
+    assert manifest.rebuilt is not None and set(manifest.rebuilt.error) == {"place", "scores"}, manifest.notes
+    training = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3}
+    for step, before in (("finetune", "model"), ("qat", "finetune")):
+        done = train(tmp_path / before, tmp_path / "data", step, training=training, out=tmp_path / step)
+        assert done.status == "ok", done.reason
+        assert {info.name for info in done.inputs} == {"picture", "context"} and done.judged == "scores"
+    variant = shipped(tmp_path / "qat", tmp_path / "data", tmp_path / "int8")
+    assert variant.status == "ok" and variant.output == "scores", variant.reason
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_rebuilt_pruned_and_trained_for_int8(name: str, datasets: dict[str, Path], tmp_path: Path) -> None:
     dataset = datasets["segmentation" if name == "unet" else "classification"]
@@ -135,8 +179,7 @@ def test_a_network_is_rebuilt_pruned_and_trained_for_int8(name: str, datasets: d
     else:
         assert quantized.status == "ok", quantized.reason
     for folder in ("pruned", "qat"):
-        convert_bundle(tmp_path / folder, {"int8": [Step(name="int8")]}, tmp_path / f"{folder}-int8", dataset=dataset)
-        variant = read_manifest(tmp_path / f"{folder}-int8/int8/variant.json", VariantManifest)
+        variant = shipped(tmp_path / folder, dataset, tmp_path / f"{folder}-int8")
         if folder == "qat" and name in REFUSED_BY_QAT:
             assert variant.status == "failed"
             continue

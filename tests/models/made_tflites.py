@@ -123,6 +123,17 @@ def channels_first() -> Any:
     return trained_a_little(k.Model(inputs, n.Dense(4)(x)))
 
 
+def pixels() -> Any:
+    """Pixels as bytes, scaled by channel inside the model."""
+    k = tf_keras()
+    k.utils.set_random_seed(6)
+    n = k.layers
+    inputs = n.Input((8, 8, 3), dtype="uint8")
+    x = n.Rescaling([0.01, 0.02, 0.03], offset=[-1.0, 0.5, 0.0])(inputs)
+    x = n.ReLU()(n.BatchNormalization()(n.Conv2D(6, 3)(x)))
+    return trained_a_little(k.Model(inputs, n.Dense(4)(n.GlobalAveragePooling2D()(x))))
+
+
 def several_ends() -> Any:
     """Two inputs and two outputs, whose names a trained variant must keep."""
     k = tf_keras()
@@ -147,6 +158,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "convolutional": convolutional,
     "transformer": transformer,
     "channels_first": channels_first,
+    "pixels": pixels,
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from litemill.artifacts.files import read_manifest
 from litemill.config.run import Distillation, RunSpec, Training
-from litemill.config.steps import FinetuneOptions, PruneOptions, QatOptions, parse_step
+from litemill.config.steps import PruneOptions, QatOptions, parse_step
 from litemill.convert.bundle import convert_bundle
 from litemill.data.splits import Splits
 from litemill.doctor.preflight import preflight
@@ -91,16 +91,6 @@ def test_it_is_pruned_and_trained_for_int8_with_a_teacher(imported: Path, digits
     assert not {"MUL", "ADD"} & set(variant.graph.ops), "what was put back is folded again"
 
 
-def test_batch_norm_can_be_left_off(source: Path, digits_dataset: Path, tmp_path: Path) -> None:
-    spec = {"uri": str(source), "restore_batch_norm": False}
-    manifest = import_model(spec, digits_dataset, out=tmp_path / "model", baseline=tmp_path / "baseline")
-    assert manifest.rebuilt is not None and manifest.rebuilt.batch_norm == []
-    assert not any("BatchNorm" in type(layer).__name__ for layer in load_model(tmp_path / "model").layers)
-    gentle = TRAINING.model_copy(update={"learning_rate": 1e-5, "epochs": 1})
-    tuned = take(tmp_path / "model", digits_dataset, FinetuneOptions(), gentle, tmp_path / "tuned")
-    assert tuned.status == "ok" and "without BatchNormalization" in tuned.steps[0].warnings[-1]
-
-
 def config(path: Path, **model: bool) -> RunSpec:
     return RunSpec.model_validate(
         {
@@ -113,7 +103,7 @@ def config(path: Path, **model: bool) -> RunSpec:
 
 
 def test_a_plan_names_the_op_that_keeps_a_file_from_being_trained(
-    imported: Path, source: Path, digits_dataset: Path, tmp_path: Path
+    source: Path, digits_dataset: Path, tmp_path: Path
 ) -> None:
     layers = tf_keras().layers
     rows = [layers.Input((8, 8, 1)), layers.Reshape((8, 8)), layers.GRU(4), layers.Dense(10)]
@@ -128,13 +118,19 @@ def test_a_plan_names_the_op_that_keeps_a_file_from_being_trained(
     assert failed.status == "failed" and "WHILE" in failed.reason
     assert preflight(config(source)).warnings == []
 
+
+def test_a_quantized_file_is_a_start_where_that_is_asked_for_and_batch_norm_can_be_left_off(
+    imported: Path, digits_dataset: Path, tmp_path: Path
+) -> None:
     convert_bundle(imported / "model", {"int8": [parse_step("int8")]}, tmp_path / "variants", dataset=digits_dataset)
     rounded = tmp_path / "variants/int8/model.tflite"
     (warning,) = preflight(config(rounded, from_quantized=True)).warnings
     assert "weights that were rounded already" in warning and "int8 weights" in warning
-    spec = {"uri": str(rounded), "from_quantized": True}
+    spec = {"uri": str(rounded), "from_quantized": True, "restore_batch_norm": False}
     again = import_model(spec, digits_dataset, out=tmp_path / "again", baseline=tmp_path / "again-baseline")
     assert again.trainable and "rounded already" in again.notes[0]
+    assert again.rebuilt is not None and again.rebuilt.batch_norm == []
+    assert not any("BatchNorm" in type(layer).__name__ for layer in load_model(tmp_path / "again").layers)
     data = Splits.open(digits_dataset)
     outputs = Runner(tmp_path / "again-baseline/baseline/model.tflite").run(np.asarray(data.test.x))
     assert np.mean(outputs.argmax(1) == np.asarray(data.test.y)) > 0.9

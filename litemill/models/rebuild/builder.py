@@ -85,7 +85,7 @@ class Builder:
                 self.check(op)
             except Refused as error:
                 raise Refused(f"{self.graph.place(op)} {error}") from None
-            except LIBRARY_ERRORS as error:
+            except (*LIBRARY_ERRORS, self.tf.errors.OpError) as error:
                 what = f"{self.graph.place(op)} cannot be rebuilt: {type(error).__name__}: {first_line(error)}"
                 raise Refused(what) from error
         outputs = [self.value(index) for index in self.graph.outputs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from litemill.models.rebuild.graph import FileGraph, Op, Refused
 
 BATCH = 1_000_003
 """Stands for the free batch in shape arithmetic: a prime that is no factor of any real size."""
+MOST_ELEMENTS = 1 << 26
+"""That an op may make of nothing: the weights of a file are in it, a constant that is filled or counted is not."""
 Fold = Callable[..., Any]
 """Takes an op's options and its inputs."""
 
@@ -21,8 +24,29 @@ def _axes(values: Any) -> tuple[int, ...]:
     return tuple(int(axis) for axis in np.ravel(values))
 
 
+def _sizes(shape: Any) -> list[int]:
+    """A shape with a batch of 1 where the stand-in is.
+
+    Raises:
+        Refused: A file of any size may ask for it, and it would not fit into memory.
+    """
+    sizes = [1 if size and size % BATCH == 0 else int(size) for size in np.ravel(shape)]
+    _hold(math.prod(sizes))
+    return sizes
+
+
+def _hold(elements: float) -> None:
+    if elements > MOST_ELEMENTS:
+        raise Refused(f"makes a constant of {elements:,.0f} elements")
+
+
 def _fill(options: Any, shape: Any, value: Any) -> Any:
-    return np.full([1 if size % BATCH == 0 else size for size in np.ravel(shape)], value)
+    return np.full(_sizes(shape), value)
+
+
+def _range(options: Any, start: Any, stop: Any, step: Any) -> Any:
+    _hold(abs((stop - start) / step))
+    return np.arange(start, stop, step)
 
 
 def _reshape(options: Any, values: Any, *shape: Any) -> Any:
@@ -30,7 +54,7 @@ def _reshape(options: Any, values: Any, *shape: Any) -> Any:
 
 
 def _broadcast(options: Any, values: Any, shape: Any) -> Any:
-    return np.broadcast_to(values, [1 if size % BATCH == 0 else int(size) for size in np.ravel(shape)])
+    return np.broadcast_to(values, _sizes(shape))
 
 
 def _squeeze(options: Any, values: Any) -> Any:
@@ -52,7 +76,7 @@ FOLDS: Mapping[str, Fold] = {
     "MUL": lambda options, a, b: a * b,
     "NEG": lambda options, a: -a,
     "PACK": lambda options, *parts: np.stack(parts, axis=options.axis),
-    "RANGE": lambda options, start, stop, step: np.arange(start, stop, step),
+    "RANGE": _range,
     "REDUCE_PROD": lambda options, a, axes: np.prod(a, axis=_axes(axes), keepdims=options.keepDims),
     "RESHAPE": _reshape,
     "SQUEEZE": _squeeze,

@@ -108,13 +108,23 @@ def prelu(b: Builder, op: Op) -> None:
 
 @rebuilds("CAST")
 def cast(b: Builder, op: Op) -> None:
-    """Another type of number; none where the result only picks rows of an embedding, which casts by itself."""
+    """Another type of number; none where all that reads the result are layers that cast by themselves."""
     made = op.outputs[0]
     readers = b.graph.readers.get(made, [])
-    if readers and all(one.name == "GATHER" and one.inputs[1] == made and b.known(one.inputs[0]) for one in readers):
+    if readers and all(_casts(b, reader, op) for reader in readers) and made not in b.graph.outputs:
         b.values[made] = b.tensor(op)
     else:
         elementwise(b, op, lambda x: b.tf.cast(x, b.graph.dtype(made)))
+
+
+def _casts(b: Builder, reader: Op, op: Op) -> bool:
+    """Whether a reader becomes an Embedding, or a Rescaling of an input, as pixels have."""
+    made = op.outputs[0]
+    if reader.name == "GATHER":
+        return reader.inputs[1] == made and b.known(reader.inputs[0])
+    other = b.graph.other_input(reader, made)
+    scales = reader.name in ("MUL", "ADD", "SUB") or (reader.name == "DIV" and reader.inputs[0] == made)
+    return scales and other is not None and b.known(other) and op.inputs[0] in b.graph.inputs
 
 
 @rebuilds("L2_NORMALIZATION")

@@ -94,10 +94,15 @@ def _lost_its_norm(graph: FileGraph, op: Op, bias: NDArray[Any] | None) -> bool:
 
 def _is_head(graph: FileGraph, index: int) -> bool:
     """Whether a tensor reaches an output of the model with nothing but reordering and a last activation behind it."""
-    if index in graph.outputs:
-        return True
-    readers = graph.readers.get(index, [])
-    return any(reader.name in PASSING and _is_head(graph, reader.outputs[0]) for reader in readers)
+    seen, waiting = {index}, [index]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in graph.outputs:
+            return True
+        behind = [reader.outputs[0] for reader in graph.readers.get(tensor, []) if reader.name in PASSING]
+        waiting += [one for one in behind if one not in seen]
+        seen.update(behind)
+    return False
 
 
 @rebuilds("TRANSPOSE_CONV")

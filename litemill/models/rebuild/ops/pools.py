@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from litemill.models.rebuild.builder import Builder
@@ -37,6 +39,18 @@ def pool(b: Builder, op: Op) -> None:
     b.put(op, layer(b.tensor(op)))
 
 
+def _before_permute(x: Any, axes: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    """What a reduction can take in place of a permuted tensor, and along which axes: the axes left keep their order."""
+    layer = x.node.layer
+    if type(layer).__name__ != "Permute":
+        return x, axes
+    before = [0, *layer.dims]
+    left = [before[axis] for axis in range(len(before)) if axis not in axes]
+    if left != sorted(left):
+        return x, axes
+    return layer.input, tuple(sorted(before[axis] for axis in axes))
+
+
 @rebuilds(*REDUCTIONS)
 def reduction(b: Builder, op: Op) -> None:
     """A global pool where the reduced axes are those of images or series, else TensorFlow's function."""
@@ -44,6 +58,7 @@ def reduction(b: Builder, op: Op) -> None:
     axes = tuple(sorted({int(axis) % len(x.shape) for axis in np.ravel(b.constant(op, 1))}))
     if 0 in axes:
         raise Refused("reduces over the batch")
+    x, axes = (x, axes) if keep else _before_permute(x, axes)
     where = SPATIAL.get((len(x.shape), axes))
     if op.name in GLOBAL and where:
         layer = getattr(b.layers, f"Global{GLOBAL[op.name]}Pooling{where[0]}")

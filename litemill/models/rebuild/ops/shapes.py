@@ -78,11 +78,15 @@ def squeeze(b: Builder, op: Op) -> None:
 
 @rebuilds("TRANSPOSE")
 def transpose(b: Builder, op: Op) -> None:
-    """Axes in another order; two permutations that undo each other are none."""
+    """Axes in another order; two permutations in a row are one, and none where they undo each other."""
     order = [int(axis) for axis in np.ravel(b.constant(op, 1))]
     if order[0] != 0:
         raise Refused(f"moves the batch ({order})")
     x = b.tensor(op)
+    layer = x.node.layer
+    if type(layer).__name__ == "Permute":
+        before = [0, *layer.dims]
+        x, order = layer.input, [before[axis] for axis in order]
     b.values[op.outputs[0]] = x if order == sorted(order) else b.layers.Permute(order[1:], name=op.layer_name)(x)
 
 
