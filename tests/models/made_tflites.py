@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from litemill.flatbuffer import read_graph, read_model
+from litemill.flatbuffer.reader import op_name, schema
 from litemill.models.backend import tensorflow, tf_keras
+from litemill.slim.sharing import pack_shared
 
 
 def to_tflite(
@@ -34,6 +37,58 @@ def model_to_tflite(model: Any, path: Path, batch: int | None = 1) -> Path:
     """Convert a Keras model of any number of inputs and outputs."""
     inputs = [(tuple(tensor.shape[1:]), tensor.dtype.name) for tensor in model.inputs]
     return to_tflite(lambda x: model(x, training=False), inputs, path, variables=model.variables, batch=batch)
+
+
+def relabelled(source: Path, old: str, new: str, path: Path, **changed: Any) -> Path:
+    """A copy of a file in which the only op of a type is one that today's converter does not write.
+
+    Args:
+        source: The file.
+        old: Type of the op.
+        new: What it becomes.
+        path: Of the copy.
+        changed: `options` of the schema, `inputs` to keep, the int32 `value` of its second one.
+    """
+    model = read_model(source)
+    (op,) = (op for op in model.subgraphs[0].operators if op_name(model, op) == old)
+    code, number = model.operatorCodes[op.opcodeIndex], getattr(schema().BuiltinOperator, new)
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), 1
+    options = changed.get("options")
+    kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
+    op.builtinOptions, op.builtinOptionsType = options, getattr(schema().BuiltinOptions, kind)
+    op.inputs = op.inputs[: changed.get("inputs", len(op.inputs))]
+    if "value" in changed:
+        buffer = model.buffers[model.subgraphs[0].tensors[op.inputs[1]].buffer]
+        buffer.data = np.frombuffer(np.array(changed["value"], np.int32).tobytes(), np.uint8)
+    path.write_bytes(pack_shared(model))
+    return path
+
+
+def older(folder: Path) -> dict[str, Path]:
+    """By op a file of what older converters, or other ones, write."""
+    tf = tensorflow()
+    series = {
+        "ABS": (tf.abs, (4, 3)),
+        "RESHAPE": (lambda x: tf.reshape(x, [1, 4, 3]), (4, 1, 3)),
+        "TILE": (lambda x: tf.tile(x, [1, 1, 3]), (4, 1)),
+        "SELECT": (lambda x: tf.where(x > 0.5, x, tf.exp(x)), (4, 3)),
+    }
+    bases = {
+        name: to_tflite(call, [(shape, "float32")], folder / f"{name}.tflite") for name, (call, shape) in series.items()
+    }
+    chosen = next(op for op in read_graph(bases["SELECT"]).ops if op.startswith("SELECT"))
+    other = "SELECT" if chosen == "SELECT_V2" else "SELECT_V2"
+    changes: dict[str, tuple[str, str, dict[str, Any]]] = {
+        **{name: ("ABS", "ABS", {}) for name in ("SIGN", "RELU_N1_TO_1", "RELU_0_TO_1")},
+        "L2_NORMALIZATION": ("ABS", "ABS", {"options": schema().L2NormOptionsT()}),
+        "SQUEEZE": ("RESHAPE", "RESHAPE", {"options": schema().SqueezeOptionsT(squeezeDims=[2]), "inputs": 1}),
+        "BROADCAST_TO": ("TILE", "TILE", {"value": [1, 4, 3]}),
+        other: ("SELECT", chosen, {}),
+    }
+    return {
+        new: relabelled(bases[base], old, new, folder / f"{new}.tflite", **changed)
+        for new, (base, old, changed) in changes.items()
+    }
 
 
 def trained_a_little(model: Any) -> Any:
