@@ -49,6 +49,7 @@ def preflight(spec: RunSpec) -> SourceFacts:
     _check_outputs(spec, model, shapes, data)
     found = [
         *_cannot_train(spec, model),
+        *_rounded_already(spec, model),
         *_cannot_quantize(spec, model),
         *_cannot_round(spec),
         *_cannot_calibrate(spec, data),
@@ -95,13 +96,19 @@ def _cannot_train(spec: RunSpec, model: ModelFacts) -> list[str]:
     if model.format == "tflite":
         reason = model.only_graph or (SUPPRESSED if suppressed else "")
         found = {name: tflite_obstacle(steps, reason) for name, steps in spec.recipes.items()}
-        warnings = [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
-        return [*warnings, f"{FROM_QUANTIZED} ({model.packed})"] if model.quantized else warnings
+        return [f"recipe {name} will fail: {obstacle}" for name, obstacle in found.items() if obstacle]
     failing = [name for name, steps in spec.recipes.items() if any(not step.is_scheme for step in steps)]
     if not failing or not (model.only_graph or suppressed):
         return []
     reason = f"{model.only_graph or SUPPRESSED}, so train-aware steps cannot work"
     return [f"{reason}: recipes {', '.join(failing)} will fail"]
+
+
+def _rounded_already(spec: RunSpec, model: ModelFacts) -> list[str]:
+    """Warn of a source whose weights were rounded, or of one that was said to be such and is not."""
+    if model.quantized:
+        return [f"{FROM_QUANTIZED} ({model.packed})"]
+    return ["model.from_quantized has no effect: the model is not quantized"] if spec.model.from_quantized else []
 
 
 def _cannot_quantize(spec: RunSpec, model: ModelFacts) -> list[str]:

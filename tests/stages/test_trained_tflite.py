@@ -117,6 +117,8 @@ def test_a_plan_names_the_op_that_keeps_a_file_from_being_trained(
     failed = take(tmp_path / "model", digits_dataset, PruneOptions(), TRAINING, tmp_path / "pruned")
     assert failed.status == "failed" and "WHILE" in failed.reason
     assert preflight(config(source)).warnings == []
+    (nothing,) = preflight(config(source, from_quantized=True)).warnings
+    assert nothing == "model.from_quantized has no effect: the model is not quantized"
 
 
 def test_a_quantized_file_is_a_start_where_that_is_asked_for_and_batch_norm_can_be_left_off(

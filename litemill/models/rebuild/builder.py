@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litemill.errors import first_line
-from litemill.flatbuffer.reader import ints
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.rebuild.folding import BATCH, fold, folds
 from litemill.models.rebuild.graph import FileGraph, Op, Refused
@@ -101,10 +100,7 @@ class Builder:
         return model
 
     def _input(self, index: int, name: str) -> Any:
-        shape = self.graph.shape(index)
-        if -1 in (free := ints(self.graph.graph.tensors[index].shapeSignature)[1:]):
-            raise Refused(f"input {name!r} leaves sizes free: {free}")
-        tensor = self.layers.Input(shape[1:], name=name, dtype=self.graph.dtype(index))
+        tensor = self.layers.Input(self.graph.shape(index)[1:], name=name, dtype=self.graph.dtype(index))
         self.values[index] = tensor
         return tensor
 

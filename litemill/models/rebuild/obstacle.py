@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from litemill.flatbuffer.reader import ints
 from litemill.models.rebuild import ops as ops  # fills the table
 from litemill.models.rebuild.folding import known_tensors
 from litemill.models.rebuild.graph import FileGraph, Op
@@ -42,6 +43,8 @@ def obstacle(model: Any) -> str:
     for index in graph.inputs:
         if not graph.shape(index) or graph.shape(index)[0] != 1:
             return f"input {graph.name(index)!r} has the shape {graph.shape(index)}, without a batch of 1"
+        if -1 in (sizes := ints(graph.graph.tensors[index].shapeSignature)[1:]):
+            return f"input {graph.name(index)!r} leaves sizes of a sample free: {sizes}"
     return ""
 
 
