@@ -16,7 +16,7 @@ from litemill.evidence.base import TensorInfo
 from litemill.evidence.graph import GraphReport
 from litemill.flatbuffer import read_graph
 from litemill.flatbuffer.reader import ints, read_model, signature_names, text
-from litemill.models.unpacked import FLOATS
+from litemill.models.unpacked import FLOAT_FILE, FLOATS
 from litemill.runtime.runner import ordered_names
 from litemill.slim.sharing import pack_shared
 from litemill.tasks.joined import side_by_side
@@ -27,7 +27,7 @@ INPUTS = (FLOAT, "uint8", "int32", "int64", "bool")
 FROM_QUANTIZED = "the run starts from weights that were rounded already, and judges by what these compute in float32"
 """What is told of a quantized file, before the weights that are rounded."""
 FLOAT_FIX = (
-    "Give the float32 file it was made from, or start from its rounded weights with model.from_quantized: true; "
+    f"{FLOAT_FILE}, or start from its rounded weights with model.from_quantized: true; "
     "`litemill inspect` and `litemill benchmark` take it as it is"
 )
 

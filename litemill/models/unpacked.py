@@ -15,6 +15,7 @@ from litemill.flatbuffer.reader import DTYPE_NAMES, constant, ints, op_name, par
 from litemill.slim.sharing import pack_shared
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+FLOAT_FILE = "Give the float32 file it was made from"
 FLOATS = ("float32", "float16")
 """Types in which weights are as they were trained, but for rounding that changes no prediction to speak of."""
 
@@ -71,12 +72,26 @@ def without_conversions(data: bytes, *, where: str) -> Any:
     """The opened model without the ops that quantize and dequantize, its weights as they are stored.
 
     Raises:
-        InputError: It is damaged.
+        InputError: It is damaged, or packed in a way that is not known.
     """
     model = parse_model(data, where=where)
     for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            _check_packing(tensor, where)
         _without_conversions(model, graph)
     return model
+
+
+def _check_packing(tensor: Any, where: str) -> None:
+    """Refuse weights whose values are not one scale times each stored number.
+
+    Raises:
+        InputError: They are sparse, or scaled in blocks.
+    """
+    blocks = getattr(tensor.quantization, "details", None)
+    if tensor.sparsity is not None or getattr(blocks, "blockSize", False):
+        what = f"tensor {text(tensor.name)!r} is {'sparse' if tensor.sparsity is not None else 'scaled in blocks'}"
+        raise InputError(f"{what}, which cannot be taken as float32", where=where, fix=FLOAT_FILE)
 
 
 def _packed(tensor: Any) -> bool:
@@ -110,12 +125,12 @@ def _real(values: NDArray[Any], tensor: Any, where: str) -> NDArray[np.float32]:
     """What stored values mean: scale · (value − zero point), by channel where there are several scales.
 
     Raises:
-        InputError: They are sparse, or scaled in blocks.
+        InputError: They are packed in a way that is not known, or too few.
     """
     shape, quantization = ints(tensor.shape), tensor.quantization
-    blocks = getattr(quantization, "details", None)
-    if values.size != int(np.prod(shape)) or getattr(blocks, "blockSize", False):
-        raise InputError(f"tensor {text(tensor.name)!r} is sparse or scaled in blocks", where=where)
+    _check_packing(tensor, where)
+    if values.size != int(np.prod(shape)):
+        raise InputError(f"tensor {text(tensor.name)!r} has {values.size} values for the shape {shape}", where=where)
     if quantization is None or quantization.scale is None or not len(quantization.scale):
         return values.astype(np.float32)
     scale = np.asarray(quantization.scale, np.float64)

@@ -252,6 +252,16 @@ def test_float16_and_quantized_files_are_float_again(files: dict[str, Path], tmp
         assert relative_error(found, outputs_of_keras(rebuild(tmp_path / "float.tflite").model, x)) < 1e-4
 
 
+def test_weights_in_blocks_are_refused_before_any_compute(tmp_path: Path) -> None:
+    layers = tf_keras().layers
+    path = model_to_tflite(tf_keras().Sequential([layers.Input((64,)), layers.Dense(32)]), tmp_path / "dense.tflite")
+    options = parse_step({"dynamic": {"bits": 4, "granularity": "block32"}}).parsed()
+    blocks = tmp_path / "blocks.tflite"
+    blocks.write_bytes(from_tflite.dynamic(path, options, np.empty(0, np.float32)).data)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"is scaled in blocks, which cannot be taken as float32\. Give the float32"):
+        peek(blocks, from_quantized=True)
+
+
 def test_a_file_that_is_float_stays_as_it_is(files: dict[str, Path]) -> None:
     data = files["transformer"].read_bytes()
     assert unpacked(data, where="") is data
