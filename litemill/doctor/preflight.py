@@ -16,11 +16,10 @@ from litemill.data.checks import check_source
 from litemill.data.sampling import FEWEST_CALIBRATION_SAMPLES
 from litemill.data.source import SourceFacts
 from litemill.errors import ConfigError, InputError
-from litemill.models.facts import ModelFacts, Shape
+from litemill.models.facts import FROM_QUANTIZED, ModelFacts, Shape
 from litemill.models.fit import check_fit, judged_positions
 from litemill.models.output_shape import output_shapes
 from litemill.models.peek import peek
-from litemill.models.tflite import FROM_QUANTIZED
 from litemill.slim.lut_files import NOT_INSTALLED, installed
 from litemill.stages.prepare import fitted, input_dtypes
 from litemill.tasks import task_of

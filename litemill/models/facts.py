@@ -13,6 +13,8 @@ Shape = tuple[int | None, ...]
 MODELS = ("Functional", "Sequential", "Model")
 FLOAT = "float32"
 MIXED = ("float16", "bfloat16")
+FROM_QUANTIZED = "the run starts from weights that were rounded already, and judges by what these compute in float32"
+"""What is told of a quantized file, before the weights that are rounded."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from litemill.errors import InputError, LitemillError, first_line
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.counterparts import Untranslatable
 from litemill.models.ending import ending_of_graph, ending_of_keras, ending_of_tflite
-from litemill.models.facts import ModelFacts
+from litemill.models.facts import FROM_QUANTIZED, ModelFacts
 from litemill.models.fit import Judged, judged_positions
 from litemill.models.flatten import flatten
 from litemill.models.keras3 import load_keras3, translate
@@ -26,7 +26,7 @@ from litemill.models.locate import named_as
 from litemill.models.peek import peek
 from litemill.models.precision import in_float32
 from litemill.models.saved_model import signature_of
-from litemill.models.tflite import FROM_QUANTIZED, ends_of, outputs_of
+from litemill.models.tflite import ends_of, outputs_of
 from litemill.models.unpacked import FloatFile
 from litemill.tasks import OutputIs
 from litemill.tasks.joined import side_by_side

@@ -24,8 +24,6 @@ from litemill.tasks.joined import side_by_side
 FLOAT = "float32"
 INPUTS = (FLOAT, "uint8", "int32", "int64", "bool")
 """What a float model may take: numbers, or pixels, indices and flags without a scale."""
-FROM_QUANTIZED = "the run starts from weights that were rounded already, and judges by what these compute in float32"
-"""What is told of a quantized file, before the weights that are rounded."""
 FLOAT_FIX = (
     f"{FLOAT_FILE}, or start from its rounded weights with model.from_quantized: true; "
     "`litemill inspect` and `litemill benchmark` take it as it is"
