@@ -189,6 +189,17 @@ def pixels() -> Any:
     return trained_a_little(k.Model(inputs, n.Dense(4)(n.GlobalAveragePooling2D()(x))))
 
 
+def volumes() -> Any:
+    """Convolutions in three dimensions."""
+    k = tf_keras()
+    k.utils.set_random_seed(7)
+    n = k.layers
+    inputs = n.Input((6, 6, 6, 2))
+    x = n.Conv3D(4, 3, strides=(1, 2, 2), padding="same", activation="relu")(inputs)
+    x = n.Conv3DTranspose(3, 2, strides=2)(x)
+    return trained_a_little(k.Model(inputs, n.Dense(4)(n.GlobalAveragePooling3D()(x))))
+
+
 def several_ends() -> Any:
     """Two inputs and two outputs, whose names a trained variant must keep."""
     k = tf_keras()
@@ -214,6 +225,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "transformer": transformer,
     "channels_first": channels_first,
     "pixels": pixels,
+    "volumes": volumes,
 }
 
 

@@ -12,6 +12,7 @@ from litemill.models.rebuild.ops import (
     resizing,
     shapes,
     slices,
+    volumes,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "resizing",
     "shapes",
     "slices",
+    "volumes",
 ]

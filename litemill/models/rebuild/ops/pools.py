@@ -26,6 +26,7 @@ SPATIAL = {
     (4, (1, 2)): ("2D", "channels_last"),
     (3, (2,)): ("1D", "channels_first"),
     (4, (2, 3)): ("2D", "channels_first"),
+    (5, (1, 2, 3)): ("3D", "channels_last"),
 }
 """By rank and axes: the global pool's dimensions and where it expects the channels."""
 
