@@ -47,12 +47,12 @@ def relabelled(source: Path, old: str, new: str, path: Path, **changed: Any) -> 
         old: Type of the op.
         new: What it becomes.
         path: Of the copy.
-        changed: `options` of the schema, `inputs` to keep, the int32 `value` of its second one.
+        changed: `options` of the schema, `inputs` to keep, the int32 `value` of its second one, its `version`.
     """
     model = read_model(source)
     (op,) = (op for op in model.subgraphs[0].operators if op_name(model, op) == old)
     code, number = model.operatorCodes[op.opcodeIndex], getattr(schema().BuiltinOperator, new)
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), 1
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), changed.get("version", 1)
     options = changed.get("options")
     kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
     op.builtinOptions, op.builtinOptionsType = options, getattr(schema().BuiltinOptions, kind)
@@ -82,7 +82,7 @@ def older(folder: Path) -> dict[str, Path]:
         **{name: ("ABS", "ABS", {}) for name in ("SIGN", "RELU_N1_TO_1", "RELU_0_TO_1")},
         "L2_NORMALIZATION": ("ABS", "ABS", {"options": schema().L2NormOptionsT()}),
         "SQUEEZE": ("RESHAPE", "RESHAPE", {"options": schema().SqueezeOptionsT(squeezeDims=[2]), "inputs": 1}),
-        "BROADCAST_TO": ("TILE", "TILE", {"value": [1, 4, 3]}),
+        "BROADCAST_TO": ("TILE", "TILE", {"value": [1, 4, 3], "version": 2}),
         other: ("SELECT", chosen, {}),
     }
     return {

@@ -40,7 +40,7 @@ from tests.models.made_tflites import (
 )
 
 SAMPLES = 8
-LAYERLESS = ("functions", "free_batch", "transformer", "free_transformer")
+LAYERLESS = ("functions", "transformer", "free_transformer")
 """Files with functions that no Keras layer stands for: products of two tensors, GELU and the rest."""
 
 
