@@ -12,6 +12,7 @@ from litemill.doctor.preflight import preflight
 from litemill.errors import InputError
 from litemill.models.backend import tensorflow, tf_keras
 from litemill.models.store import load_model
+from litemill.slim import lut_files
 
 
 def test_recipes_that_a_graph_cannot_take_are_named(digits_model: Path, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_target_whose_program_is_not_here_is_named_before_anything_trains(
 def test_look_up_tables_that_nothing_here_can_write_are_named(
     digits_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("litemill.slim.lut_files.find_spec", lambda name: None)
+    monkeypatch.setattr(lut_files, "find_spec", lambda name: None)
     config = {
         "name": "x",
         "model": {"uri": str(digits_model.parent / "digits.keras")},
