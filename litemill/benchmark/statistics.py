@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from litemill.evidence.base import Estimate
 from litemill.evidence.outcome import Measurement
@@ -134,6 +134,6 @@ def _bootstrap(
     for start in range(0, RESAMPLES, at_once):
         rows = generator.integers(0, count, size=(min(at_once, RESAMPLES - start), count))
         draws.append(statistic(episodes[rows].reshape(len(rows), -1)))
-    tail = float(norm.cdf(np.sqrt(count / (count - 1)) * t.ppf((1 - LEVEL) / 2, count - 1)))
+    tail = float(ndtr(np.sqrt(count / (count - 1)) * stdtrit(count - 1, (1 - LEVEL) / 2)))
     low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
     return Estimate(value=value, ci=(min(float(low), value), max(float(high), value)))

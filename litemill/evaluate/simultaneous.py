@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtrit
 
 from litemill.evaluate.statistics import CONFIDENCE, paired_proportion_difference
 from litemill.evidence.base import Estimate
@@ -78,7 +78,7 @@ def critical_value(columns: Columns, variants: int, confidence: float, *, seed: 
 
 def level_of(critical: float) -> float:
     """The confidence of one interval alone that has this critical value."""
-    return float(1 - 2 * stats.norm.sf(critical))
+    return float(1 - 2 * ndtr(-critical))
 
 
 def widened(estimate: Estimate, critical: float, *, blocks: int = 0) -> Estimate:
@@ -91,8 +91,8 @@ def widened(estimate: Estimate, critical: float, *, blocks: int = 0) -> Estimate
     """
     factor = critical / separate(CONFIDENCE)
     if blocks > 1:
-        tails = stats.norm.sf(critical), (1 - CONFIDENCE) / 2
-        factor = float(stats.t.isf(tails[0], blocks - 1) / stats.t.isf(tails[1], blocks - 1))
+        tails = ndtr(-critical), (1 - CONFIDENCE) / 2
+        factor = float(stdtrit(blocks - 1, tails[0]) / stdtrit(blocks - 1, tails[1]))
     low, high = estimate.ci
     value = estimate.value
     return Estimate(value=value, ci=(value - (value - low) * factor, value + (high - value) * factor))
@@ -153,7 +153,7 @@ def worst_of(values: NDArray[np.float64], errors: NDArray[np.float64], critical:
 
 def _shared(critical: float, classes: int) -> float:
     """The critical value where one error is shared by several classes."""
-    return float(stats.norm.isf(stats.norm.sf(critical) / classes))
+    return float(-ndtri(ndtr(-critical) / classes))
 
 
 def resample(

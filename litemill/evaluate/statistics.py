@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from litemill.evidence.base import Estimate
 
@@ -111,6 +110,8 @@ def paired_bootstrap_difference(
     Raises:
         ValueError: There are no samples.
     """
+    from scipy import stats  # takes longer to load than all else that most metrics need
+
     if samples == 0:
         raise ValueError("paired samples are needed, there are none")
 
