@@ -133,18 +133,17 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         **_registered(spec),
     )
     model_digest, data_digest = started.outputs["model_sha256"], started.outputs["data_sha256"]
+    trust = {"allow_unsafe": spec.model.allow_unsafe, "from_quantized": spec.model.from_quantized}
+    source = {"model_uri": model_uri, "model_sha256": model_digest, **trust}
     examined = add(
         doctor,
         "doctor",
-        model_uri=model_uri,
-        model_sha256=model_digest,
-        allow_unsafe=spec.model.allow_unsafe,
+        **source,
         data=_plain(spec)["data"],
         data_uri=data_uri,
         data_sha256=data_digest,
         recipes=plain_recipes(spec.recipes),
         seed=spec.training.seed,
-        from_quantized=spec.model.from_quantized,
         restore_batch_norm=spec.model.restore_batch_norm,
     )
     dataset = add(
@@ -154,19 +153,15 @@ def _begin(spec: RunSpec, add: AddTask, model_uri: str, data_uri: str, experimen
         uri=data_uri,
         sha256=data_digest,
         seed=spec.training.seed,
-        model_uri=model_uri,
-        model_sha256=model_digest,
-        allow_unsafe=spec.model.allow_unsafe,
-        from_quantized=spec.model.from_quantized,
+        **source,
     ).outputs["dataset"]
     imported = add(
         import_model,
         "import-model",
         uri=model_uri,
         sha256=model_digest,
-        allow_unsafe=spec.model.allow_unsafe,
+        **trust,
         dataset=dataset,
-        from_quantized=spec.model.from_quantized,
         restore_batch_norm=spec.model.restore_batch_norm,
         trains=spec.trains,
     ).after(examined)  # the doctor's findings are there before anything trains; the tasks share no data
