@@ -16,6 +16,7 @@ from litemill.benchmark import benchmark_bundle
 from litemill.benchmark.files import benchmark_files
 from litemill.benchmark.python_runner import RunnerOptions, lay_out, read_outputs, run_local
 from litemill.benchmark.session import Subject
+from litemill.config.deploy import Deploy
 from litemill.config.run import BASELINE, DataSpec, RunSpec, Training
 from litemill.config.steps import FinetuneOptions, PruneOptions, QatOptions, Step
 from litemill.config.targets import parse_target
@@ -98,7 +99,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     model.save(root / "m.keras")
     import_model(str(root / "m.keras"), root / "data", out=root / "model", baseline=root / "baseline")
     recipes = {name: [Step(name=name)] for name in ("int8", "mixed-int8")}
-    convert_bundle(root / "model", recipes, root / "variants", dataset=root / "data", keep=[])
+    convert_bundle(root / "model", recipes, root / "variants", dataset=root / "data", deploy=Deploy(keep=[]))
     return Run(model, root / "m.keras", root / "data", root / "model", root / "baseline", root / "variants")
 
 

@@ -72,7 +72,7 @@ def test_shapes_of_sequential_and_nested_models(tmp_path: Path) -> None:
 
 
 def test_peeking_imports_no_tensorflow(digits_model: Path) -> None:
-    code = "import sys, litemill.models as m; m.peek(sys.argv[1]); sys.exit('tensorflow' in sys.modules)"
+    code = "import sys; from litemill.models.peek import peek; peek(sys.argv[1]); sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(digits_model.parent / "digits.keras")], check=True)
 
 
