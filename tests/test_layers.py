@@ -16,7 +16,8 @@ COMPONENTS = sorted(
     path for path in (ROOT / "litemill" / "components").glob("*.py") if path.stem not in ("__init__", "images")
 )
 LIGHT = (
-    "data",
+    "data.checks",
+    "data.prepare",
     "evaluate",
     "benchmark",
     "flatbuffer",
@@ -25,8 +26,13 @@ LIGHT = (
     "report",
     "artifacts",
     "cli",
-    "models",
-    "convert",
+    "models.fit",
+    "models.peek",
+    "models.store",
+    "convert.bundle",
+    "compress.train",
+    "slim.files",
+    "slim.rewrite",
 )
 HEAVY = ("tensorflow", "tf_keras", "mlflow", "kfp", "sklearn", "google.cloud.storage")
 

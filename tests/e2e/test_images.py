@@ -62,7 +62,8 @@ def test_each_image_has_what_its_tasks_import_and_the_light_one_no_tensorflow(en
         "import litemill.evaluate, litemill.benchmark, litemill.track, litemill.stages.release, mlflow, tflite_micro"
     )
     heavy = (
-        "import litemill.convert, litemill.compress, tensorflow, tf_keras, tensorflow_model_optimization, tflite_micro"
+        "import litemill.convert.bundle, litemill.convert.worker, litemill.compress.train, "
+        "tensorflow, tf_keras, tensorflow_model_optimization, tflite_micro"
     )
 
     assert engine.read_only(engine.edge, "python3", "-c", light).returncode == 0
