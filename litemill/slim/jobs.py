@@ -17,18 +17,10 @@ class SlimJob(BaseModel):
     keep: list[str] = Field(description="of names, signatures and metadata")
     samples: Path | None = Field(None, description="a `.npy` file to compare outputs on; random inputs without it")
     out: Path = Field(description="where the smaller file goes, if there is one")
-    report: Path = Field(description="where its `SlimReport` goes")
+    report: Path = Field(description="where the report on it goes")
 
 
-class LutJob(BaseModel):
-    """One file whose repeated weights are to become look-up tables."""
+class LutJob(SlimJob):
+    """One slimmed file whose repeated weights are to become look-up tables; its report is a `LutReport`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    path: Path = Field(description="the slimmed `.tflite`")
-    keep: list[str] = Field(description="of names, signatures and metadata")
-    samples: Path | None = Field(None, description="a `.npy` file to compare outputs on; random inputs without it")
     arena_limit: int | None = Field(None, description="bytes that its arena may have, if there is a limit")
-    out: Path = Field(description="where the file with tables goes, if there is one")
-    report: Path = Field(description="where its `LutReport` goes")
